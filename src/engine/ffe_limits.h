@@ -24,6 +24,7 @@
 #define FFE_MAX_PATTERNS 1000        /* regular expressions of a flag or segment */
 #define FFE_MAX_ANY_OF 100           /* alternatives of a substring, pattern or network operator */
 #define FFE_MAX_DEPENDENCY_DEPTH 32  /* flags and segments that depend on one another in a chain */
+#define FFE_MAX_ELEMENTS 100000      /* of an array attribute that a condition looks through */
 #define FFE_MAX_VALUE_DEPTH 64       /* nesting of a json value */
 #define FFE_MAX_COMPILED (16u << 20) /* bytes of a compiled flag or segment */
 

@@ -1,0 +1,99 @@
+/*
+ * src/engine/ffe_state.h
+ *	  The working memory of evaluation.
+ *
+ * The rule: an attribute is looked up once for each context, whatever asks for it, and what is
+ * derived from it (hash, number, version, time) is derived once. Slots and memos carry the number
+ * of the context they were filled for (epoch), so that a new context clears nothing.
+ */
+#ifndef FFE_STATE_H
+#define FFE_STATE_H
+
+#include "ffe_internal.h"
+
+/* What a slot has tried to derive (tried), and what came of it (have). */
+#define FFE_HAS_HASH 1
+#define FFE_HAS_NUMBER 2
+#define FFE_HAS_SEMVER 4
+#define FFE_HAS_TIME 8
+#define FFE_HAS_UNIT 16
+
+typedef struct ffe_slot
+{
+	uint32_t epoch;
+	uint8_t tried;
+	uint8_t have;
+	ffe_node node;
+	uint32_t hash;
+	uint32_t unit_len;
+	double number;
+	int64_t time;
+	ffe_semver semver;
+	char digits[24]; /* a unit that is a number, as text */
+} ffe_slot;
+
+typedef enum ffe_memo_state
+{
+	FFE_MEMO_NONE,
+	FFE_MEMO_BUSY,
+	FFE_MEMO_DONE
+} ffe_memo_state;
+
+/* What an object answered to this context. */
+typedef struct ffe_memo
+{
+	uint32_t epoch;
+	uint8_t state; /* ffe_memo_state */
+	bool inside;   /* segments */
+	int32_t variant;
+} ffe_memo;
+
+struct ffe_state
+{
+	ffe_alloc alloc;
+	const ffe_reader *reader;
+	ffe_node context;
+	int64_t now;
+	uint32_t epoch;
+	uint32_t depth;     /* of dependencies being evaluated */
+	ffe_status failure; /* FFE_OK until something fails */
+	uint32_t culprit;   /* the object that failed */
+	ffe_slot *slots;
+	ffe_memo *memos;
+	uint32_t nslots;
+	uint32_t nmemos;
+	pcre2_match_data *match_data;
+	pcre2_match_context *match_context;
+	pcre2_jit_stack *jit_stack;
+	int64_t text_time;
+	char now_text[32]; /* text_time in words */
+	void (*trace)(void *arg, const ffe_step *step);
+	void *trace_arg;
+};
+
+/* The attribute's slot, filled. */
+extern ffe_slot *ffe_state_slot(ffe_state *st, const ffe_set *set, uint32_t attr);
+
+/*
+ * The string of the context to hash for `by` (an attribute or FFE_BY_USER). NULL where there is
+ * none; it may be empty.
+ */
+extern const char *ffe_state_unit(ffe_state *st, const ffe_set *set, uint32_t by, uint32_t *len);
+
+/* Derives and remembers; false where the attribute is no such thing. */
+extern uint32_t ffe_slot_hash(ffe_slot *slot);
+extern bool ffe_slot_number(ffe_state *st, ffe_slot *slot);
+
+/* Whether a condition on an attribute holds; failure is left in st->failure. */
+extern bool ffe_test_attribute(ffe_state *st, const ffe_set *set, const ffe_doc *doc,
+							   const ffe_test *test);
+
+/* ---------- explanations (ffe_explain.c), called only while st->trace is set ---------- */
+
+extern void ffe_explain(ffe_state *st, const ffe_doc *doc, uint32_t id, ffe_stage stage,
+						bool matched, const char *path, const char *format, ...)
+	__attribute__((format(printf, 7, 8)));
+extern void ffe_explain_test(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t id,
+							 const ffe_test *test, bool matched);
+
+#endif /* FFE_STATE_H */
