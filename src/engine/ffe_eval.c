@@ -133,13 +133,13 @@ segment_decides(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *d
 		hash = ffe_hash_string(user, len);
 		if (ffe_table_string(doc, &doc->excluded, user, len, hash) != NULL)
 		{
-			EXPLAIN(st, doc, id, FFE_STAGE_SEGMENT, false, "excluded", "user \"%.*s\" is excluded",
+			EXPLAIN(st, id, FFE_STAGE_SEGMENT, false, "excluded", "user \"%.*s\" is excluded",
 					(int) len, user);
 			return false;
 		}
 		if (ffe_table_string(doc, &doc->users, user, len, hash) != NULL)
 		{
-			EXPLAIN(st, doc, id, FFE_STAGE_SEGMENT, true, "included", "user \"%.*s\" is included",
+			EXPLAIN(st, id, FFE_STAGE_SEGMENT, true, "included", "user \"%.*s\" is included",
 					(int) len, user);
 			return true;
 		}
@@ -234,7 +234,7 @@ explain_split(ffe_state *st, const ffe_run *run, ffe_ref split, ffe_stage stage,
 
 	if (run->unit == NULL || run->unit_len == 0)
 	{
-		ffe_explain(st, run->doc, run->id, stage, false, path,
+		ffe_explain(st, run->id, stage, false, path,
 					"the context has no unit to hash: nobody is in");
 		return;
 	}
@@ -245,7 +245,7 @@ explain_split(ffe_state *st, const ffe_run *run, ffe_ref split, ffe_stage stage,
 		char where[64];
 
 		ffe_format(where, sizeof(where), "%s[%u]", path, i);
-		ffe_explain(st, run->doc, run->id, stage, inside && variant >= 0, where,
+		ffe_explain(st, run->id, stage, inside && variant >= 0, where,
 					"bucket %u of \"%.*s%.*s\" %s %u to below %u: %.*s", run->bucket,
 					(int) run->doc->salt.len, ffe_str(run->doc, run->doc->salt),
 					(int) run->unit_len, run->unit, inside ? "is in" : "is not in", from,
@@ -270,7 +270,7 @@ requirements_met(ffe_state *st, const ffe_set *set, ffe_run *run)
 		if (ffe_unlikely(st->trace != NULL))
 		{
 			ffe_format(path, sizeof(path), "requires[%u]", i);
-			ffe_explain(st, run->doc, run->id, FFE_STAGE_PREREQUISITE, met, path,
+			ffe_explain(st, run->id, FFE_STAGE_PREREQUISITE, met, path,
 						"flag \"%s\" %s variant \"%.*s\"", ffe_set_key(set, requires[i].flag, NULL),
 						met ? "serves" : "doesn't serve", (int) wanted.len,
 						ffe_str(run->doc, wanted));
@@ -291,7 +291,7 @@ overridden(ffe_state *st, const ffe_set *set, ffe_run *run)
 
 	if (user != NULL && len > 0)
 		entry = ffe_table_string(run->doc, &run->doc->users, user, len, ffe_hash_string(user, len));
-	EXPLAIN(st, run->doc, run->id, FFE_STAGE_OVERRIDE, entry != NULL, "overrides",
+	EXPLAIN(st, run->id, FFE_STAGE_OVERRIDE, entry != NULL, "overrides",
 			entry != NULL  ? "user \"%.*s\" is listed"
 			: user == NULL ? "the context has no user id%.*s"
 						   : "user \"%.*s\" is not listed",
@@ -310,13 +310,13 @@ takes_part(ffe_state *st, const ffe_set *set, ffe_run *run)
 	{
 		bucket = bucket_with(run, run->doc->traffic_salt);
 		part = bucket < run->doc->traffic;
-		EXPLAIN(st, run->doc, run->id, FFE_STAGE_TRAFFIC, part, "experiment.traffic",
+		EXPLAIN(st, run->id, FFE_STAGE_TRAFFIC, part, "experiment.traffic",
 				"bucket %u of \"%.*s%.*s\" %s below %u", bucket, (int) run->doc->traffic_salt.len,
 				ffe_str(run->doc, run->doc->traffic_salt), (int) run->unit_len, run->unit,
 				part ? "is" : "is not", run->doc->traffic);
 	}
 	else
-		EXPLAIN(st, run->doc, run->id, FFE_STAGE_TRAFFIC, false, "experiment.traffic",
+		EXPLAIN(st, run->id, FFE_STAGE_TRAFFIC, false, "experiment.traffic",
 				"the context has no unit to hash: nobody is in");
 	return part;
 }
@@ -343,8 +343,8 @@ rule_answers(ffe_state *st, const ffe_set *set, ffe_run *run, ffe_result *result
 			if (matched && rules[i].variant < 0)
 				explain_split(st, run, rules[i].split, FFE_STAGE_SPLIT, path, variant);
 			path[strlen(path) - strlen(".serve")] = '\0';
-			ffe_explain(st, run->doc, run->id, FFE_STAGE_RULE, matched && variant >= 0, path,
-						"%s%.*s%s", rules[i].id.len > 0 ? "rule \"" : "rule", (int) rules[i].id.len,
+			ffe_explain(st, run->id, FFE_STAGE_RULE, matched && variant >= 0, path, "%s%.*s%s",
+						rules[i].id.len > 0 ? "rule \"" : "rule", (int) rules[i].id.len,
 						ffe_str(run->doc, rules[i].id),
 						rules[i].id.len > 0 ? matched ? variant >= 0
 															? "\" matches"
@@ -369,8 +369,7 @@ serve_default(ffe_state *st, const ffe_run *run, ffe_result *result, ffe_reason 
 {
 	result->reason = reason;
 	result->variant = run->doc->default_variant;
-	EXPLAIN(st, run->doc, run->id, FFE_STAGE_DEFAULT, true, "default_value", "%s",
-			ffe_reason_name(reason));
+	EXPLAIN(st, run->id, FFE_STAGE_DEFAULT, true, "default_value", "%s", ffe_reason_name(reason));
 }
 
 /* The steps, in order. A failure is left in st->failure. */
@@ -379,7 +378,7 @@ decide(ffe_state *st, const ffe_set *set, ffe_run *run, ffe_result *result)
 {
 	const ffe_doc *doc = run->doc;
 
-	EXPLAIN(st, doc, run->id, FFE_STAGE_KILL_SWITCH, !doc->enabled, "enabled",
+	EXPLAIN(st, run->id, FFE_STAGE_KILL_SWITCH, !doc->enabled, "enabled",
 			doc->enabled ? "the flag is enabled" : "the kill switch is thrown");
 	if (!doc->enabled)
 	{
@@ -448,8 +447,7 @@ evaluate(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc, ffe
 	result->variant = doc == NULL ? -1 : doc->default_variant;
 	result->rule = -1;
 	result->exposed = false;
-	EXPLAIN(st, doc, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
-			ffe_status_name(st->failure));
+	EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s", ffe_status_name(st->failure));
 }
 
 /* What a flag serves, for another that depends on it; remembered for the context. */

@@ -244,15 +244,14 @@ ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer, s
 /* ---------- steps ---------- */
 
 void
-ffe_explain(ffe_state *st, const ffe_doc *doc, uint32_t id, ffe_stage stage, bool matched,
-			const char *path, const char *format, ...)
+ffe_explain(ffe_state *st, uint32_t id, ffe_stage stage, bool matched, const char *path,
+			const char *format, ...)
 {
 	char detail[1024];
 	ffe_step step = {stage, id, st->depth, path, matched, detail};
 	va_list args;
 	int n;
 
-	(void) doc;
 	va_start(args, format);
 	n = vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
@@ -380,10 +379,10 @@ explain_percentage(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32
 	const char *unit = ffe_state_unit(st, set, test->attr, &len);
 
 	if (unit == NULL || len == 0)
-		ffe_explain(st, doc, id, FFE_STAGE_CONDITION, false, path,
+		ffe_explain(st, id, FFE_STAGE_CONDITION, false, path,
 					"the context has no unit to hash: nobody is in");
 	else
-		ffe_explain(st, doc, id, FFE_STAGE_CONDITION, matched, path,
+		ffe_explain(st, id, FFE_STAGE_CONDITION, matched, path,
 					"bucket %u of \"%.*s%.*s\" %s below %u",
 					ffe_bucket_of_hash(ffe_hash_unit(ffe_str(doc, salt), salt.len, unit, len)),
 					(int) salt.len, ffe_str(doc, salt), (int) len, unit, matched ? "is" : "is not",
@@ -398,11 +397,11 @@ ffe_explain_test(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t
 
 	ffe_test_path(doc, test, path, sizeof(path));
 	if (test->op == FFE_OP_SEGMENT)
-		ffe_explain(st, doc, id, FFE_STAGE_CONDITION, matched, path, "%s segment \"%s\"",
+		ffe_explain(st, id, FFE_STAGE_CONDITION, matched, path, "%s segment \"%s\"",
 					matched ? "in" : "not in", ffe_set_key(set, test->u.dep.object, NULL));
 	else if (test->op == FFE_OP_FLAG)
-		ffe_explain(st, doc, id, FFE_STAGE_CONDITION, matched, path,
-					"flag \"%s\" %s variant \"%.*s\"", ffe_set_key(set, test->u.dep.object, NULL),
+		ffe_explain(st, id, FFE_STAGE_CONDITION, matched, path, "flag \"%s\" %s variant \"%.*s\"",
+					ffe_set_key(set, test->u.dep.object, NULL),
 					matched ? "serves" : "doesn't serve", (int) test->u.dep.variant.len,
 					ffe_str(doc, test->u.dep.variant));
 	else if (test->op == FFE_OP_PERCENTAGE)
@@ -411,7 +410,7 @@ ffe_explain_test(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t
 	{
 		describe_node(st, &ffe_state_slot(st, set, test->attr)->node, actual, sizeof(actual));
 		describe_operand(doc, test, wanted, sizeof(wanted));
-		ffe_explain(st, doc, id, FFE_STAGE_CONDITION, matched, path, "%s %s %s%s%s%s",
+		ffe_explain(st, id, FFE_STAGE_CONDITION, matched, path, "%s %s %s%s%s%s",
 					set->attrs.items[test->attr].name, actual, ffe_op_names[test->op],
 					wanted[0] == '\0' ? "" : " ", wanted, test->ignore_case ? " (any case)" : "");
 	}

@@ -5,7 +5,6 @@
  * The rule: every operator is total. A missing attribute, or one of a type that the operator does
  * not take, makes the condition false; only a limit is an error, and it is left in st->failure.
  */
-#define _GNU_SOURCE /* memmem */
 #include "ffe_state.h"
 
 /* The longest a listed string can be once it is folded. */
@@ -19,25 +18,34 @@ bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	return a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
+/* Folding takes a large buffer: it is kept out of the functions that most conditions go through. */
+#define FOLDING __attribute__((noinline))
+
+FOLDING static bool
+equals_folded(const ffe_doc *doc, ffe_ref str, const ffe_node *node)
+{
+	char folded[FOLDED_MAX];
+	size_t len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
+
+	return len != SIZE_MAX && bytes_equal(folded, len, ffe_str(doc, str), str.len);
+}
+
 static bool
 equals_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	ffe_ref str = test->u.scalar.str;
-	char folded[FOLDED_MAX];
-	size_t len;
 
-	if (!test->ignore_case)
-		return bytes_equal(node->u.str, node->len, ffe_str(doc, str), str.len);
-	len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
-	return len != SIZE_MAX && bytes_equal(folded, len, ffe_str(doc, str), str.len);
+	if (test->ignore_case)
+		return equals_folded(doc, str, node);
+	return bytes_equal(node->u.str, node->len, ffe_str(doc, str), str.len);
 }
 
 /*
  * Looks for needles in folded text, a window at a time, each window beginning with the end of the
  * one before: a needle that lies across a border is found whole.
  */
-static bool
-folded_contains(const ffe_doc *doc, const ffe_table *needles, const ffe_node *node)
+FOLDING static bool
+contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *node)
 {
 	const ffe_entry *entries = FFE_AT(doc, needles->entries, ffe_entry);
 	const char *s = node->u.str;
@@ -77,7 +85,7 @@ contains_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 	const ffe_entry *entries = FFE_AT(doc, needles->entries, ffe_entry);
 
 	if (test->ignore_case)
-		return folded_contains(doc, needles, node);
+		return contains_folded(doc, needles, node);
 	for (uint32_t i = 0; i < needles->entries.len; i++)
 	{
 		ffe_ref str = entries[i].u.str;
@@ -89,48 +97,12 @@ contains_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 	return false;
 }
 
-/* The first folded characters of s, or the last, as many as a listed string can be long. */
-static size_t
-fold_edge(const ffe_node *node, bool from_start, char *out, size_t size)
-{
-	const char *s = node->u.str;
-	const char *end = s + node->len;
-	size_t n = 0;
-
-	/* a folded byte comes from four bytes at most, so the last `size` of them suffice */
-	if (!from_start && node->len > size)
-	{
-		s = end - size;
-		while (s < end && ((unsigned char) *s & 0xC0) == 0x80)
-			s++;
-	}
-	while (s < end && n + 4 <= size)
-	{
-		const char *next = s;
-
-		(void) ffe_fold_next(&next, end);
-		n += ffe_fold(s, (size_t) (next - s), out + n, size - n);
-		s = next;
-	}
-	return n;
-}
-
-/* starts_with and ends_with. */
 static bool
-has_edge(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
+has_edge(const ffe_doc *doc, const ffe_test *test, const char *s, size_t len)
 {
 	const ffe_ref *parts = FFE_AT(doc, test->u.list, ffe_ref);
 	bool from_start = test->op == FFE_OP_STARTS_WITH;
-	const char *s = node->u.str;
-	size_t len = node->len;
-	char folded[4 * FOLDED_MAX * 3 / 2];
 
-	if (test->ignore_case)
-	{
-		len = fold_edge(node, from_start, folded,
-						from_start ? FOLDED_MAX + 4 : sizeof(folded) * 2 / 3);
-		s = folded;
-	}
 	for (uint32_t i = 0; i < test->u.list.len; i++)
 	{
 		if (parts[i].len <= len && memcmp(from_start ? s : s + len - parts[i].len,
@@ -138,6 +110,32 @@ has_edge(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * starts_with and ends_with on folded text. One byte of it comes from four of the attribute at
+ * most, so no more than that has to be folded; folding makes it at most half as long again.
+ */
+FOLDING static bool
+has_edge_folded(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
+{
+	const char *s = node->u.str;
+	const char *end = s + node->len;
+	char folded[6 * FOLDED_MAX];
+
+	if (node->len > 4 * FOLDED_MAX && test->op == FFE_OP_STARTS_WITH)
+	{
+		end = s + 4 * FOLDED_MAX;
+		while (((unsigned char) *end & 0xC0) == 0x80)
+			end--;
+	}
+	else if (node->len > 4 * FOLDED_MAX)
+	{
+		s = end - 4 * FOLDED_MAX;
+		while (((unsigned char) *s & 0xC0) == 0x80)
+			s++;
+	}
+	return has_edge(doc, test, folded, ffe_fold(s, (size_t) (end - s), folded, sizeof(folded)));
 }
 
 static bool
@@ -165,23 +163,27 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 
 /* ---------- tables ---------- */
 
+FOLDING static bool
+in_table_folded(const ffe_doc *doc, const ffe_table *table, const ffe_node *node)
+{
+	char folded[FOLDED_MAX];
+	size_t len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
+
+	return len != SIZE_MAX &&
+		   ffe_table_string(doc, table, folded, len, ffe_hash_string(folded, len)) != NULL;
+}
+
 static bool
 in_table(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 {
 	const ffe_table *table = &test->u.table;
-	char folded[FOLDED_MAX];
 	ffe_entry wanted;
-	size_t len;
 
+	if (slot->node.kind == FFE_STRING && test->ignore_case)
+		return in_table_folded(doc, table, &slot->node);
 	if (slot->node.kind == FFE_STRING)
-	{
-		if (!test->ignore_case)
-			return ffe_table_string(doc, table, slot->node.u.str, slot->node.len,
-									ffe_slot_hash(slot)) != NULL;
-		len = ffe_fold(slot->node.u.str, slot->node.len, folded, sizeof(folded));
-		return len != SIZE_MAX &&
-			   ffe_table_string(doc, table, folded, len, ffe_hash_string(folded, len)) != NULL;
-	}
+		return ffe_table_string(doc, table, slot->node.u.str, slot->node.len,
+								ffe_slot_hash(slot)) != NULL;
 	memset(&wanted, 0, sizeof(wanted));
 	wanted.kind = slot->node.kind;
 	if (slot->node.kind == FFE_BOOL)
@@ -332,7 +334,9 @@ test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *s
 				   !contains_string(doc, test, node);
 		case FFE_OP_STARTS_WITH:
 		case FFE_OP_ENDS_WITH:
-			return node->kind == FFE_STRING && has_edge(doc, test, node);
+			return node->kind == FFE_STRING &&
+				   (test->ignore_case ? has_edge_folded(doc, test, node)
+									  : has_edge(doc, test, node->u.str, node->len));
 		case FFE_OP_REGEX:
 			return node->kind == FFE_STRING && matches_pattern(st, doc, test, node);
 		case FFE_OP_GREATER_THAN:

@@ -90,9 +90,8 @@ extern bool ffe_test_attribute(ffe_state *st, const ffe_set *set, const ffe_doc 
 
 /* ---------- explanations (ffe_explain.c), called only while st->trace is set ---------- */
 
-extern void ffe_explain(ffe_state *st, const ffe_doc *doc, uint32_t id, ffe_stage stage,
-						bool matched, const char *path, const char *format, ...)
-	__attribute__((format(printf, 7, 8)));
+extern void ffe_explain(ffe_state *st, uint32_t id, ffe_stage stage, bool matched, const char *path,
+						const char *format, ...) __attribute__((format(printf, 6, 7)));
 extern void ffe_explain_test(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t id,
 							 const ffe_test *test, bool matched);
 
