@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# scripts/lib.sh: what the scripts share. It is sourced, not run.
+
+# Nothing of the caller's environment may lead a client to a server that is not ours, so every
+# PG* variable goes; PG_CONFIG alone says which PostgreSQL to build against.
+for variable in "${!PG@}"; do
+	[[ $variable == PG_CONFIG ]] || unset "$variable"
+done
+unset variable
+
+say()
+{
+	printf '%s\n' "$*"
+}
+
+die()
+{
+	printf 'ff: %s\n' "$*" >&2
+	exit 1
+}
+
+# Runs a command whose output matters only if it fails.
+quietly()
+{
+	local output status=0
+	output=$("$@" 2>&1) || status=$?
+	[[ $status -eq 0 ]] || tail -n 60 <<<"$output" >&2
+	return "$status"
+}
+
+is_root()
+{
+	[[ $(id -u) -eq 0 ]]
+}
+
+# Whether as_root would work without asking anybody for a password.
+can_be_root()
+{
+	is_root || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }
+}
+
+as_root()
+{
+	if is_root; then
+		"$@"
+	else
+		sudo -n "$@"
+	fi
+}
+
+# The user that the server of a new cluster runs as.
+server_user()
+{
+	if ! is_root; then
+		id -un
+	elif id -u postgres >/dev/null 2>&1; then
+		say postgres
+	else
+		say nobody
+	fi
+}
+
+# Runs a command as user $1 (oneself, or root's choice), from / because the current directory may be closed to that user.
+as_user()
+{
+	local user=$1
+	shift
+	if [[ $(id -un) == "$user" ]]; then
+		(cd / && "$@")
+	else
+		(cd / && setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups \
+			env -i PATH="$PATH" LC_ALL=C.UTF-8 HOME=/ "$@")
+	fi
+}
+
+# The major version of PostgreSQL that this distribution brings. Those that ff can't be built for
+# are left out: asking apt for 15 there gives the clearest message.
+distribution_major()
+{
+	local system
+	system=$(. /etc/os-release 2>/dev/null && printf '%s:%s' "${ID:-}" "${VERSION_ID:-}") || true
+	case $system in
+		debian:13*) say 17 ;;
+		ubuntu:24.*) say 16 ;;
+		*) say 15 ;;
+	esac
+}
+
+# The pg_config to build with: PG_CONFIG; else the one in PATH, where it belongs to a server that
+# extensions can be built for; else the one that the distribution's packages will bring.
+find_pg_config()
+{
+	local pgxs
+	if [[ -n ${PG_CONFIG:-} ]]; then
+		say "$PG_CONFIG"
+	elif pgxs=$(pg_config --pgxs 2>/dev/null) && [[ -e $pgxs ]]; then
+		command -v pg_config
+	else
+		say "/usr/lib/postgresql/$(distribution_major)/bin/pg_config"
+	fi
+}
