@@ -135,10 +135,12 @@ demo()
 
 print_connection()
 {
-	local dir=$1
-	printf '    psql -h %q -p %s -U postgres demo\n' "$(<"$dir/socket")" "$(<"$dir/port")"
+	local dir=$1 psql=psql port
+	command -v psql >/dev/null || psql=$("$(find_pg_config)" --bindir)/psql
+	port=$(<"$dir/port")
+	printf '    %q -h %q -p %s -U postgres demo\n' "$psql" "$(<"$dir/socket")" "$port"
 	printf 'or over TCP:\n'
-	printf '    PGPASSFILE=%q psql -h 127.0.0.1 -p %s -U postgres demo\n' "$dir/pgpass" "$(<"$dir/port")"
+	printf '    PGPASSFILE=%q %q -h 127.0.0.1 -p %s -U postgres demo\n' "$dir/pgpass" "$psql" "$port"
 }
 
 # Where the cluster of "run" goes: beside its state, unless the server's user can't reach that.

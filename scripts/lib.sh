@@ -60,7 +60,8 @@ server_user()
 	fi
 }
 
-# Runs a command as user $1 (oneself, or root's choice), from / because the current directory may be closed to that user.
+# Runs a command as user $1: oneself or, for root, anybody. From /, because the current
+# directory may be closed to that user.
 as_user()
 {
 	local user=$1
