@@ -28,7 +28,9 @@ SELECT variant_key, count(*) FROM users, ff_evaluate('new-checkout', context) GR
 
 \echo '-- The kill switch: one UPDATE, and everybody has the default.'
 UPDATE ff.flags SET enabled = false WHERE key = 'new-checkout';
-SELECT value, reason, count(*) FROM users, ff_evaluate('new-checkout', context) GROUP BY value, reason;
+SELECT value, reason, count(*)
+FROM users, ff_evaluate('new-checkout', context)
+GROUP BY value, reason;
 UPDATE ff.flags SET enabled = true WHERE key = 'new-checkout';
 
 \echo '-- A lookup that fails never fails the query: it answers with the fallback, and says why.'
@@ -37,7 +39,8 @@ FROM ff_evaluate('new-chekout', '{"user_id": "user-1"}', fallback => 'false');
 
 \echo '-- A definition that is wrong is refused, with the path to what is wrong.'
 \set ON_ERROR_STOP off
-UPDATE ff.flags SET rules = '[{"if": {"attr": "plan", "op": "equal", "value": "pro"}, "serve": "on"}]'
+UPDATE ff.flags
+SET rules = '[{"if": {"attr": "plan", "op": "equal", "value": "pro"}, "serve": "on"}]'
 WHERE key = 'new-checkout';
 \set ON_ERROR_STOP on
 

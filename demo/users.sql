@@ -21,14 +21,18 @@ CREATE FUNCTION pg_temp.pick(id bigint, purpose text, list text[]) RETURNS text
 
 WITH person AS (
     SELECT id,
-           pg_temp.pick(id, 'first', '{ada,alan,anna,ben,carla,chen,david,elif,emma,felix,grace,hugo,
-               ines,jan,julia,kofi,lena,luca,maria,mia,noah,nora,omar,paul,priya,rosa,sam,tom,vera,yuki}') AS first,
-           pg_temp.pick(id, 'last', '{baker,bauer,becker,costa,diaz,dubois,fischer,garcia,gruber,huber,
-               jones,khan,kim,lopez,martin,meyer,moreau,muller,novak,patel,rossi,sato,schmidt,silva,
-               smith,taylor,weber,wagner,wilson,young}') AS last,
-           pg_temp.pick(id, 'country', '{US,US,US,US,US,US,DE,DE,DE,GB,GB,FR,FR,IN,IN,BR,ES,IT,NL,AT}') AS country,
-           pg_temp.pick(id, 'plan', '{free,free,free,free,free,free,free,pro,pro,enterprise}') AS plan,
-           pg_temp.pick(id, 'os', '{ios,ios,ios,android,android,android,android,web,web,web}') AS os
+           pg_temp.pick(id, 'first', '{ada,alan,anna,ben,carla,chen,david,elif,emma,felix,grace,
+               hugo,ines,jan,julia,kofi,lena,luca,maria,mia,noah,nora,omar,paul,priya,rosa,sam,tom,
+               vera,yuki}') AS first,
+           pg_temp.pick(id, 'last', '{baker,bauer,becker,costa,diaz,dubois,fischer,garcia,gruber,
+               huber,jones,khan,kim,lopez,martin,meyer,moreau,muller,novak,patel,rossi,sato,schmidt,
+               silva,smith,taylor,weber,wagner,wilson,young}') AS last,
+           pg_temp.pick(id, 'country', '{US,US,US,US,US,US,DE,DE,DE,GB,GB,FR,FR,IN,IN,BR,ES,IT,
+               NL,AT}') AS country,
+           pg_temp.pick(id, 'plan', '{free,free,free,free,free,free,free,pro,pro,
+               enterprise}') AS plan,
+           pg_temp.pick(id, 'os', '{ios,ios,ios,android,android,android,android,web,web,
+               web}') AS os
     FROM generate_series(1, 100000) AS id
 )
 INSERT INTO users
@@ -39,11 +43,11 @@ SELECT id,
            'user_id', 'user-' || id,
            'email', format('%s.%s%s@%s', first, last, id,
                CASE WHEN id % 500 = 1 THEN 'example.com' -- people of ours
-                    ELSE pg_temp.pick(id, 'mail', '{mail.example,post.example,web.example,inbox.example}') END),
+                    ELSE pg_temp.pick(id, 'mail', '{mail.example,post.example,web.example}') END),
            'country', country,
-           'locale', CASE country WHEN 'US' THEN 'en-US' WHEN 'GB' THEN 'en-GB' WHEN 'IN' THEN 'en-IN'
-               WHEN 'DE' THEN 'de-DE' WHEN 'AT' THEN 'de-AT' WHEN 'FR' THEN 'fr-FR'
-               WHEN 'BR' THEN 'pt-BR' WHEN 'ES' THEN 'es-ES' WHEN 'IT' THEN 'it-IT' ELSE 'nl-NL' END,
+           'locale', '{"US": "en-US", "GB": "en-GB", "IN": "en-IN", "DE": "de-DE", "AT": "de-AT",
+               "FR": "fr-FR", "BR": "pt-BR", "ES": "es-ES", "IT": "it-IT",
+               "NL": "nl-NL"}'::jsonb -> country,
            'plan', plan,
            'org_id', CASE WHEN plan <> 'free' THEN 'org-' || pg_temp.below(id, 'org', 2000) END,
            'age', CASE WHEN pg_temp.below(id, 'told', 20) > 0
@@ -51,9 +55,10 @@ SELECT id,
            'beta', pg_temp.below(id, 'beta', 25) = 0,
            'device', jsonb_build_object('os', os, 'kind', CASE WHEN os = 'web' THEN 'desktop'
                ELSE pg_temp.pick(id, 'kind', '{phone,phone,phone,tablet}') END),
-           'app_version', CASE WHEN os <> 'web' THEN
-               pg_temp.pick(id, 'app', '{4.1.0,4.2.0,4.2.3,4.3.0,4.3.0,5.0.0-rc.2,5.0.0,5.0.0,5.0.1,5.0.1}') END,
-           'signup_at', timestamptz '2026-09-01' - interval '1 minute' * pg_temp.below(id, 'signup', 1500000)
+           'app_version', CASE WHEN os <> 'web' THEN pg_temp.pick(id, 'app', '{4.1.0,4.2.0,4.2.3,
+               4.3.0,4.3.0,5.0.0-rc.2,5.0.0,5.0.0,5.0.1,5.0.1}') END,
+           'signup_at', timestamptz '2026-09-01'
+               - interval '1 minute' * pg_temp.below(id, 'signup', 1500000)
        ))
 FROM person;
 

@@ -5,7 +5,8 @@
 #     scripts/cluster.sh start DIR            makes DIR, reached through a Unix socket alone; its
 #                                             data would not survive a crash (fsync is off)
 #     scripts/cluster.sh start DIR --listen   one to keep: fsync is on, and it also listens on a
-#                                             free port of 127.0.0.1, with the password in DIR/pgpass
+#                                             free port of 127.0.0.1; the password is in
+#                                             DIR/pgpass
 #     scripts/cluster.sh running DIR          whether it runs, as the exit code
 #     scripts/cluster.sh psql DIR [ARG ...]   psql, as the superuser "postgres"
 #     scripts/cluster.sh stop DIR             stops it, and removes it and DIR
@@ -29,10 +30,12 @@ last_port=15531
 
 usage()
 {
-	die "usage: scripts/cluster.sh start DIR [--listen] | running DIR | psql DIR [ARG ...] | stop DIR"
+	die "usage: scripts/cluster.sh start DIR [--listen] | running DIR | psql DIR [ARG ...]" \
+		"| stop DIR"
 }
 
-bindir=$("$(find_pg_config)" --bindir 2>/dev/null) || die "there is no PostgreSQL: $(find_pg_config)"
+bindir=$("$(find_pg_config)" --bindir 2>/dev/null) ||
+	die "there is no PostgreSQL: $(find_pg_config)"
 
 # Makes an empty directory for the server's user alone.
 make_private()
@@ -153,7 +156,8 @@ psql_in()
 {
 	local dir=$1
 	shift
-	"$bindir/psql" -X -v ON_ERROR_STOP=1 -h "$(<"$dir/socket")" -p "$(<"$dir/port")" -U postgres "$@"
+	"$bindir/psql" -X -v ON_ERROR_STOP=1 -h "$(<"$dir/socket")" -p "$(<"$dir/port")" \
+		-U postgres "$@"
 }
 
 stop()

@@ -130,7 +130,8 @@ demo()
 	began=$SECONDS
 	make_cluster "$(mktemp -d /tmp/ff-demo.XXXXXX)"
 	remove_unfinished
-	say "That was ff, in $((SECONDS - began)) seconds. The cluster is gone again; \"make run\" leaves one to play with."
+	say "That was ff, in $((SECONDS - began)) seconds. The cluster is gone again;" \
+		"\"make run\" leaves one to play with."
 }
 
 print_connection()
@@ -140,7 +141,8 @@ print_connection()
 	port=$(<"$dir/port")
 	printf '    %q -h %q -p %s -U postgres demo\n' "$psql" "$(<"$dir/socket")" "$port"
 	printf 'or over TCP:\n'
-	printf '    PGPASSFILE=%q %q -h 127.0.0.1 -p %s -U postgres demo\n' "$dir/pgpass" "$psql" "$port"
+	printf '    PGPASSFILE=%q %q -h 127.0.0.1 -p %s -U postgres demo\n' \
+		"$dir/pgpass" "$psql" "$port"
 }
 
 # Where the cluster of "run" goes: beside its state, unless the server's user can't reach that.
