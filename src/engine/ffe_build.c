@@ -10,19 +10,18 @@
 
 /* ---------- text ---------- */
 
-/* Where to cut text so that no UTF-8 character is halved. */
-static size_t
-cut_length(const char *s, size_t len, size_t limit)
+int
+ffe_cut(const char *s, size_t len, size_t limit)
 {
 	if (len <= limit)
-		return len;
+		return (int) len;
 	while (limit > 0 && ((unsigned char) s[limit] & 0xC0) == 0x80)
 		limit--;
-	return limit;
+	return (int) limit;
 }
 
-static void
-format_list(char *out, size_t size, const char *format, va_list args)
+void
+ffe_format_list(char *out, size_t size, const char *format, va_list args)
 {
 	int n = vsnprintf(out, size, format, args);
 
@@ -47,7 +46,7 @@ ffe_format(char *out, size_t size, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	format_list(out, size, format, args);
+	ffe_format_list(out, size, format, args);
 	va_end(args);
 }
 
@@ -76,7 +75,7 @@ describe(ffe_builder *b, const ffe_node *node, char *out, size_t size)
 				ffe_format(out, size, "a number that is no finite double");
 			break;
 		case FFE_STRING:
-			len = (int) cut_length(node->u.str, node->len, 40);
+			len = ffe_cut(node->u.str, node->len, 40);
 			ffe_format(out, size, "string \"%.*s\"%s", len, node->u.str,
 					   (uint32_t) len < node->len ? "..." : "");
 			break;
@@ -106,7 +105,7 @@ ffe_refuse(ffe_builder *b, const char *hint, const char *format, ...)
 
 	set_error(b, FFE_PARSE_ERROR, hint);
 	va_start(args, format);
-	format_list(b->error->message, sizeof(b->error->message), format, args);
+	ffe_format_list(b->error->message, sizeof(b->error->message), format, args);
 	va_end(args);
 	return false;
 }
@@ -258,7 +257,7 @@ size_t
 ffe_enter_member(ffe_builder *b, const char *name, size_t len)
 {
 	size_t mark = b->path_len;
-	int cut = (int) cut_length(name, len, 60);
+	int cut = ffe_cut(name, len, 60);
 	char text[80];
 
 	if (plain_name(name, len))

@@ -126,7 +126,7 @@ check_both(ffe_builder *b)
 		if (ffe_table_string(doc, &doc->users, user, len, users[i].hash) != NULL)
 		{
 			ffe_enter_member(b, "excluded", 8);
-			return ffe_refuse(b, NULL, "user \"%.*s\" is included too", (int) (len < 60 ? len : 60),
+			return ffe_refuse(b, NULL, "user \"%.*s\" is included too", ffe_cut(user, len, 60),
 							  user);
 		}
 	}

@@ -167,7 +167,7 @@ read_part(ffe_builder *b, const ffe_node *node, const ffe_test *test, uint32_t o
 		wrong = ffe_parse_network(node->u.str, node->len, &network);
 		if (wrong != NULL)
 			return ffe_refuse(b, "Write an address, or a network such as 10.0.0.0/8.",
-							  "\"%.*s\": %s", (int) (node->len < 60 ? node->len : 60), node->u.str,
+							  "\"%.*s\": %s", ffe_cut(node->u.str, node->len, 60), node->u.str,
 							  wrong);
 		memcpy(b->block.data + off, &network, sizeof(network));
 		return true;
@@ -295,8 +295,8 @@ find_operator(ffe_builder *b, const ffe_node *node, uint8_t *out)
 	}
 	ffe_format(expected + len, sizeof(expected) - len, ".");
 	ffe_enter_member(b, "op", 2);
-	return ffe_refuse(b, expected, "unknown operator \"%.*s\"",
-					  (int) (node->len < 60 ? node->len : 60), node->u.str);
+	return ffe_refuse(b, expected, "unknown operator \"%.*s\"", ffe_cut(node->u.str, node->len, 60),
+					  node->u.str);
 }
 
 /* Whether an operand has strings whose case could be ignored. */

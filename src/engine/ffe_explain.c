@@ -4,9 +4,6 @@
  *
  * Nothing here is on the way of an evaluation that nobody traces.
  */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "ffe_state.h"
 
 /* ---------- names ---------- */
@@ -250,13 +247,10 @@ ffe_explain(ffe_state *st, uint32_t id, ffe_stage stage, bool matched, const cha
 	char detail[1024];
 	ffe_step step = {stage, id, st->depth, path, matched, detail};
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vsnprintf(detail, sizeof(detail), format, args);
+	ffe_format_list(detail, sizeof(detail), format, args);
 	va_end(args);
-	if (n >= (int) sizeof(detail))
-		ffe_format(detail + sizeof(detail) - 4, 4, "...");
 	st->trace(st->trace_arg, &step);
 }
 
@@ -269,8 +263,7 @@ describe_node(const ffe_state *st, const ffe_node *node, char *out, size_t size)
 	switch (node->kind)
 	{
 		case FFE_STRING:
-			ffe_format(out, size, "\"%.*s\"", (int) (node->len < 200 ? node->len : 200),
-					   node->u.str);
+			ffe_format(out, size, "\"%.*s\"", ffe_cut(node->u.str, node->len, 200), node->u.str);
 			break;
 		case FFE_NUMBER:
 			if (st->reader->number(node, &number))
@@ -298,7 +291,8 @@ describe_scalar(const ffe_doc *doc, uint8_t kind, ffe_ref str, double number, bo
 				char *out, size_t size)
 {
 	if (kind == FFE_STRING)
-		ffe_format(out, size, "\"%.*s\"", (int) (str.len < 200 ? str.len : 200), ffe_str(doc, str));
+		ffe_format(out, size, "\"%.*s\"", ffe_cut(ffe_str(doc, str), str.len, 200),
+				   ffe_str(doc, str));
 	else if (kind == FFE_NUMBER)
 		ffe_format(out, size, "%.15g", number);
 	else

@@ -11,6 +11,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "ffe.h"
@@ -322,6 +323,12 @@ extern const ffe_entry *ffe_table_scalar(const ffe_doc *doc, const ffe_table *ta
 /* Writes at most size bytes with a NUL, never half a UTF-8 character; snprintf's format. */
 extern void ffe_format(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+extern void ffe_format_list(char *out, size_t size, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+/* How much of a text to show, of `limit` bytes at most, so that no UTF-8 character is halved. */
+extern int ffe_cut(const char *s, size_t len, size_t limit);
 
 /* The names of operators, by ffe_op. */
 extern const char *const ffe_op_names[];

@@ -27,7 +27,7 @@ ffe_add_users(ffe_builder *b, ffe_table *table, const ffe_node *users, int32_t t
 			return false;
 		if (found != tag)
 			return ffe_refuse(b, NULL, "user \"%.*s\" is in %s too",
-							  (int) (user.len < 60 ? user.len : 60), user.u.str, where);
+							  ffe_cut(user.u.str, user.len, 60), user.u.str, where);
 		ffe_leave(b, mark);
 	}
 	return true;

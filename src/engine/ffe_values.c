@@ -145,7 +145,7 @@ ffe_take_variant(ffe_builder *b, const ffe_node *object, const char *member, int
 		return true;
 	ffe_enter_member(b, member, strlen(member));
 	return ffe_refuse(b, "Name one of the flag's variants, or add it to \"variants\".",
-					  "no variant \"%.*s\"", (int) (name.len < 60 ? name.len : 60), name.u.str);
+					  "no variant \"%.*s\"", ffe_cut(name.u.str, name.len, 60), name.u.str);
 }
 
 /* The variants that a boolean flag has when it names none. */

@@ -1,0 +1,161 @@
+/*
+ * src/ff.h
+ *	  What the extension's files share.
+ */
+#ifndef FF_H
+#define FF_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "storage/itemptr.h"
+#include "utils/jsonb.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#include "engine/ffe.h"
+#include "ff_compat.h"
+
+/* ---------- settings (ff.c) ---------- */
+
+extern char *ff_namespace;          /* ff.namespace */
+extern uint64 ff_namespace_changes; /* how often it was set */
+extern int ff_cache_size;           /* ff.cache_size, in kB */
+
+/* ---------- jsonb (ff_jsonb.c) ---------- */
+
+/* The engine's reader over jsonb. Values are copied as complete jsonb datums. */
+extern const ffe_reader ff_jsonb_reader;
+
+/* The root of a jsonb, which must be detoasted. */
+extern ffe_node ff_jsonb_node(Jsonb *jsonb);
+
+/* ---------- tables (ff_table.c) ---------- */
+
+#define FF_MAX_COLUMNS 20
+
+/* A flag or segment table, as it was when it was looked at. */
+typedef struct FfTable
+{
+	Oid relid;
+	Oid index; /* the unique index on key */
+	ffe_object object;
+	AttrNumber columns[FF_MAX_COLUMNS]; /* by the order of ff_table.c's names */
+	const char *missing;                /* what it lacks to be used, or NULL */
+} FfTable;
+
+/* Which version of a row something was read from. */
+typedef struct FfRowId
+{
+	Oid file;
+	TransactionId xmin;
+	ItemPointerData tid;
+} FfRowId;
+
+/* The tables of a namespace. */
+typedef struct FfTables
+{
+	FfTable table[2]; /* by ffe_object */
+} FfTables;
+
+/* Finds the tables of a namespace; false when there is no such namespace, or ff is not there. */
+extern bool ff_find_tables(const char *name, Snapshot snapshot, Oid *flags, Oid *segments);
+
+/* Finds out columns and index. */
+extern void ff_describe_table(FfTable *table, Oid relid, ffe_object object);
+extern void ff_describe_relation(FfTable *table, Relation rel, ffe_object object);
+
+/* The column of a member of the document. */
+extern AttrNumber ff_table_column(const FfTable *table, const char *name);
+
+/* Opens a table that evaluation reads; NULL when it is gone, or stays locked for too long. */
+extern Relation ff_open_table(Oid relid);
+
+/* A row as a document. */
+extern Jsonb *ff_row_document(const FfTable *table, HeapTuple row, TupleDesc desc);
+
+typedef enum FfLoad
+{
+	FF_LOAD_MISSING,
+	FF_LOAD_UNCHANGED,
+	FF_LOAD_LOADED,
+	FF_LOAD_NOT_READY
+} FfLoad;
+
+/*
+ * Reads a row under a snapshot and puts its compiled form into the set, or removes what the set
+ * has when there is no row. Nothing is done when the row is the one that rowid names.
+ */
+extern FfLoad ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot,
+					  FfRowId *rowid);
+
+/* Compiles a row that was read, into the set. */
+extern void ff_load_row(const FfTable *table, ffe_set *set, uint32 id, HeapTuple row,
+						TupleDesc desc);
+
+/* Loads an object and all that it depends on into a set of its own. */
+extern void ff_load_closure(const FfTables *tables, ffe_set *set, uint32 id, Snapshot snapshot);
+
+/* An allocator over a memory context. */
+extern ffe_alloc ff_allocator(MemoryContext context);
+
+/* ---------- cache (ff_cache.c) ---------- */
+
+typedef struct FfNamespace FfNamespace;
+
+/* What a call site remembers between calls. */
+typedef struct FfSite
+{
+	FfNamespace *space;
+	uint64 serial;  /* of the cache when it was looked up; 0: never */
+	uint64 setting; /* ff_namespace_changes then */
+	char *name;     /* the namespace argument; NULL: none */
+	uint32 id;
+	uint32 key_len;
+	char key[FFE_MAX_KEY + 1];
+} FfSite;
+
+extern void ff_cache_init(void);
+
+/*
+ * Finds the namespace and the key for a site, whose name is set. FFE_OK, or why it can't be
+ * evaluated.
+ */
+extern ffe_status ff_cache_find(FfSite *site, const char *key, uint32 key_len);
+
+/* Whether what was found still holds. */
+extern bool ff_cache_site_is_current(const FfSite *site);
+
+/*
+ * Makes the flag that the site stands for ready to be evaluated under the active snapshot, with all
+ * that it depends on. FFE_OK, or why it can't be evaluated.
+ */
+extern ffe_status ff_cache_ready(FfSite *site, bool *reads_context);
+
+/* Makes every flag of a namespace ready; their ids by key. */
+extern ffe_status ff_cache_all(const char *name, FfNamespace **space, uint32 **ids, uint32 *count);
+
+extern ffe_set *ff_cache_set(FfNamespace *space);
+extern ffe_state *ff_cache_state(void);
+
+extern char *ff_cache_problem(const FfNamespace *space, ffe_status status);
+
+/* The tables of a namespace (NULL: the setting), or an error for the caller. */
+extern const FfTables *ff_cache_tables(const char *name);
+
+/* ---------- functions ---------- */
+
+/* The statement's time as the engine counts it. */
+extern int64 ff_statement_time(void);
+
+/*
+ * Checks what a changed object refers to, and, where asked, what refers to it; raises an error
+ * (ff_check.c).
+ */
+extern void ff_check_object(const FfTables *tables, ffe_object object, const char *key,
+							bool check_dependents);
+
+#endif /* FF_H */

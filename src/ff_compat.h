@@ -1,0 +1,36 @@
+/*
+ * src/ff_compat.h
+ *	  Where server versions differ, and nowhere else.
+ */
+#ifndef FF_COMPAT_H
+#define FF_COMPAT_H
+
+#include "storage/proc.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "ff needs PostgreSQL 15 or later"
+#endif
+
+/* 17 moved the local transaction id */
+#if PG_VERSION_NUM >= 170000
+#define ff_my_lxid() (MyProc->vxid.lxid)
+#else
+#define ff_my_lxid() (MyProc->lxid)
+#endif
+
+/* 16 renamed the file node */
+#if PG_VERSION_NUM >= 160000
+#define ff_relation_file(rel) ((rel)->rd_locator.relNumber)
+#else
+#define ff_relation_file(rel) ((rel)->rd_node.relNode)
+#endif
+
+/* 18 has a magic block that names the module */
+#if PG_VERSION_NUM >= 180000
+#define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = "1.0")
+#else
+#define FF_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif /* FF_COMPAT_H */

@@ -1,0 +1,218 @@
+/*
+ * src/ff_explain.c
+ *	  ff_explain: an evaluation, step by step.
+ *
+ * The rule: it reads the table under the caller's rights and the statement's snapshot, compiles
+ * what it finds and uses nothing of the cache. So it shows rules only to those who may read them,
+ * and what it answers can be held against what ff_evaluate answers.
+ */
+#include "ff.h"
+
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#define EXPLAIN_COLUMNS 6
+
+typedef struct FfTrace
+{
+	ReturnSetInfo *rsinfo;
+	const ffe_set *set;
+	int32 step;
+} FfTrace;
+
+static void
+put_row(FfTrace *trace, const char *stage, const char *object, const char *path, bool matched,
+		const char *detail)
+{
+	Datum values[EXPLAIN_COLUMNS];
+	bool nulls[EXPLAIN_COLUMNS] = {false};
+
+	values[0] = Int32GetDatum(++trace->step);
+	values[1] = CStringGetTextDatum(stage);
+	values[2] = CStringGetTextDatum(object);
+	values[3] = CStringGetTextDatum(path);
+	nulls[3] = path[0] == '\0';
+	values[4] = BoolGetDatum(matched);
+	values[5] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(trace->rsinfo->setResult, trace->rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_step(void *arg, const ffe_step *step)
+{
+	FfTrace *trace = arg;
+	const char *key = ffe_set_key(trace->set, step->object, NULL);
+	char *object =
+		psprintf("%*s%s \"%s\"", 2 * (int) step->depth, "",
+				 ffe_set_object(trace->set, step->object) == FFE_FLAG ? "flag" : "segment", key);
+
+	put_row(trace, ffe_stage_name(step->stage), object, step->path, step->matched, step->detail);
+	pfree(object);
+}
+
+/* The last row: what ff_evaluate answers, as JSON. */
+static void
+put_result(FfTrace *trace, const char *key, const ffe_result *result)
+{
+	StringInfoData detail;
+	char message[1024];
+	const char *string;
+	ffe_value value;
+	size_t len;
+
+	initStringInfo(&detail);
+	ffe_result_value(result, &value);
+	appendStringInfoString(&detail, "{\"value\": ");
+	if (value.kind == FFE_MISSING)
+		appendStringInfoString(&detail, "null");
+	else if (value.copy == NULL)
+		appendStringInfoString(&detail, value.boolean ? "true" : "false");
+	else
+		JsonbToCString(&detail, &((Jsonb *) unconstify(void *, value.copy))->root,
+					   (int) value.copy_len);
+	string = ffe_result_variant(result, &len);
+	if (result->status == FFE_OK && string != NULL)
+		appendStringInfo(&detail, ", \"variant_key\": \"%.*s\"", (int) len, string);
+	appendStringInfo(&detail, ", \"reason\": \"%s\"", ffe_reason_name(result->reason));
+	string = ffe_result_rule(result, &len);
+	if (string != NULL)
+		appendStringInfo(&detail, ", \"rule_id\": \"%.*s\"", (int) len, string);
+	if (result->status != FFE_OK)
+	{
+		ffe_result_message(trace->set, result, message, sizeof(message));
+		appendStringInfo(&detail, ", \"error_code\": \"%s\", \"error_message\": ",
+						 ffe_status_name(result->status));
+		escape_json(&detail, message);
+	}
+	appendStringInfoChar(&detail, '}');
+	put_row(trace, "result", psprintf("flag \"%s\"", key), "", result->status == FFE_OK,
+			detail.data);
+}
+
+/* Refuses a caller who may not read definitions. */
+static void
+check_may_read(const FfTables *tables)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		Oid relid = tables->table[i].relid;
+		AclResult allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+
+		if (allowed != ACLCHECK_OK)
+			aclcheck_error(allowed, OBJECT_TABLE, get_rel_name(relid));
+	}
+}
+
+PG_FUNCTION_INFO_V1(ff_explain);
+
+Datum
+ff_explain(PG_FUNCTION_ARGS)
+{
+	FfTrace trace = {(ReturnSetInfo *) fcinfo->resultinfo, NULL, 0};
+	ffe_alloc alloc = ff_allocator(CurrentMemoryContext);
+	ffe_node context = {.kind = FFE_NULL};
+	const FfTables *tables;
+	ffe_result result;
+	ffe_state *state;
+	ffe_set *set;
+	char *key;
+	uint32 id;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	key = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	tables = ff_cache_tables(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_may_read(tables);
+	if (!PG_ARGISNULL(1))
+		context = ff_jsonb_node(PG_GETARG_JSONB_P(1));
+	if (context.kind == FFE_NULL && !PG_ARGISNULL(1))
+		context.kind = FFE_ARRAY;
+
+	set = ffe_set_new(&alloc);
+	state = set == NULL ? NULL : ffe_state_new(&alloc);
+	id = state == NULL ? FFE_NO_ID : ffe_set_intern(set, FFE_FLAG, key, strlen(key));
+	if (id == FFE_NO_ID)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	PG_TRY();
+	{
+		ff_load_closure(tables, set, id, GetActiveSnapshot());
+		if (!ffe_state_reserve(state, set))
+			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+		trace.set = set;
+		ffe_state_begin(state, &ff_jsonb_reader, &context, ff_statement_time());
+		ffe_state_trace(state, put_step, &trace);
+		ffe_evaluate(state, set, id, &result);
+		put_result(&trace, key, &result);
+	}
+	PG_FINALLY();
+	{
+		/* regular expressions are not in the memory context */
+		ffe_state_free(state);
+		ffe_set_free(set);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+/* ---------- documents ---------- */
+
+/* Fetches a row as the caller and returns it as a document, or null. */
+static Datum
+fetch_document(FunctionCallInfo fcinfo, ffe_object object)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[1] = {TEXTOID};
+	Datum args[1];
+	const FfTables *tables;
+	FfTable table;
+	Jsonb *document = NULL;
+	char *sql;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	args[0] = PG_GETARG_DATUM(0);
+	tables = ff_cache_tables(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	table = tables->table[object];
+	sql = psprintf("SELECT * FROM %s WHERE key OPERATOR(pg_catalog.=) $1",
+				   quote_qualified_identifier(get_namespace_name(get_rel_namespace(table.relid)),
+											  get_rel_name(table.relid)));
+	SPI_connect();
+	if (SPI_execute_with_args(sql, 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read relation %u", table.relid);
+	if (SPI_processed == 1)
+	{
+		Jsonb *found = ff_row_document(&table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+
+		document = MemoryContextAlloc(caller, VARSIZE(found));
+		memcpy(document, found, VARSIZE(found));
+	}
+	SPI_finish();
+	if (document == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(document);
+}
+
+PG_FUNCTION_INFO_V1(ff_flag);
+
+Datum
+ff_flag(PG_FUNCTION_ARGS)
+{
+	return fetch_document(fcinfo, FFE_FLAG);
+}
+
+PG_FUNCTION_INFO_V1(ff_segment);
+
+Datum
+ff_segment(PG_FUNCTION_ARGS)
+{
+	return fetch_document(fcinfo, FFE_SEGMENT);
+}

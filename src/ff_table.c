@@ -1,0 +1,462 @@
+/*
+ * src/ff_table.c
+ *	  Flag and segment tables: their shape, their rows, and rows as compiled documents.
+ *
+ * The rule: reading for evaluation goes by index scan under the snapshot that it is told, never by
+ * SPI: no search_path, no plan, no rights of the caller's, and it works in parallel workers. What
+ * can be wrong with a table is found out beforehand and returned, because in evaluation nothing
+ * may be thrown.
+ */
+#include "ff.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* How long evaluation waits for a locked table where lock_timeout says nothing, in ms. */
+#define LOCK_WAIT 1000
+
+/* The columns that a table needs: members of the document, with the types they may have. */
+typedef struct FfColumn
+{
+	const char *name;
+	Oid type;
+} FfColumn;
+
+static const FfColumn flag_columns[] = {{"key", TEXTOID},
+										{"type", TEXTOID},
+										{"description", TEXTOID},
+										{"state", TEXTOID},
+										{"enabled", BOOLOID},
+										{"default_value", JSONBOID},
+										{"variants", JSONBOID},
+										{"overrides", JSONBOID},
+										{"rules", JSONBOID},
+										{"rollout", JSONBOID},
+										{"requires", JSONBOID},
+										{"bucketing", JSONBOID},
+										{"experiment", JSONBOID},
+										{"tags", JSONBOID},
+										{"owner", TEXTOID},
+										{"expires_at", TIMESTAMPTZOID},
+										{"version", INT8OID},
+										{"created_at", TIMESTAMPTZOID},
+										{"updated_at", TIMESTAMPTZOID},
+										{NULL, InvalidOid}};
+
+static const FfColumn segment_columns[] = {
+	{"key", TEXTOID},     {"description", TEXTOID},       {"state", TEXTOID},
+	{"if", JSONBOID},     {"included", JSONBOID},         {"excluded", JSONBOID},
+	{"version", INT8OID}, {"created_at", TIMESTAMPTZOID}, {"updated_at", TIMESTAMPTZOID},
+	{NULL, InvalidOid}};
+
+static const FfColumn *
+columns_of(ffe_object object)
+{
+	return object == FFE_FLAG ? flag_columns : segment_columns;
+}
+
+/* ---------- opening ---------- */
+
+/* Waits for a lock for a bounded time, without the errors that waiting in the lock manager has. */
+static bool
+lock_relation(Oid relid)
+{
+	int wait = LockTimeout > 0 ? LockTimeout : LOCK_WAIT;
+	TimestampTz start = GetCurrentTimestamp();
+
+	while (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), wait))
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 2,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+Relation
+ff_open_table(Oid relid)
+{
+	Relation rel;
+
+	if (!OidIsValid(relid) || !lock_relation(relid))
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel != NULL && rel->rd_rel->relkind == RELKIND_RELATION)
+		return rel;
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
+}
+
+/* ---------- shape ---------- */
+
+/* Whether an index finds a key: unique, over this column alone, in the order of bytes. */
+static bool
+is_key_index(Oid index, AttrNumber column)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	Form_pg_index form;
+	bool isnull;
+	bool found = false;
+	Datum collations;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	if (form->indisunique && form->indisvalid && form->indimmediate && form->indnkeyatts == 1 &&
+		form->indkey.values[0] == column && heap_attisnull(tuple, Anum_pg_index_indpred, NULL))
+	{
+		collations = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indcollation, &isnull);
+		found =
+			!isnull && ((oidvector *) DatumGetPointer(collations))->values[0] == C_COLLATION_OID;
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+static Oid
+find_key_index(Relation rel, AttrNumber column)
+{
+	List *indexes = RelationGetIndexList(rel);
+	Oid found = InvalidOid;
+	ListCell *cell;
+
+	foreach (cell, indexes)
+	{
+		if (!OidIsValid(found) && is_key_index(lfirst_oid(cell), column))
+			found = lfirst_oid(cell);
+	}
+	list_free(indexes);
+	return found;
+}
+
+static AttrNumber
+find_column(TupleDesc desc, const char *name, Oid type)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->atttypid == type && strcmp(NameStr(att->attname), name) == 0)
+			return att->attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+AttrNumber
+ff_table_column(const FfTable *table, const char *name)
+{
+	const FfColumn *columns = columns_of(table->object);
+
+	for (int i = 0; columns[i].name != NULL; i++)
+	{
+		if (strcmp(columns[i].name, name) == 0)
+			return table->columns[i];
+	}
+	elog(ERROR, "no column for \"%s\"", name);
+}
+
+/* What a relation has of the shape that is wanted. */
+void
+ff_describe_relation(FfTable *table, Relation rel, ffe_object object)
+{
+	const FfColumn *columns = columns_of(object);
+
+	memset(table, 0, sizeof(*table));
+	table->relid = RelationGetRelid(rel);
+	table->object = object;
+	for (int i = 0; columns[i].name != NULL; i++)
+	{
+		table->columns[i] = find_column(RelationGetDescr(rel), columns[i].name, columns[i].type);
+		if (table->columns[i] == InvalidAttrNumber && table->missing == NULL)
+			table->missing = columns[i].name;
+	}
+	if (table->missing == NULL)
+	{
+		table->index = find_key_index(rel, table->columns[0]);
+		if (!OidIsValid(table->index))
+			table->missing = "unique index on key";
+	}
+}
+
+void
+ff_describe_table(FfTable *table, Oid relid, ffe_object object)
+{
+	Relation rel = ff_open_table(relid);
+
+	if (rel == NULL)
+	{
+		memset(table, 0, sizeof(*table));
+		table->relid = relid;
+		table->object = object;
+		table->missing = "table";
+		return;
+	}
+	ff_describe_relation(table, rel, object);
+	relation_close(rel, AccessShareLock);
+}
+
+/* ---------- namespaces ---------- */
+
+bool
+ff_find_tables(const char *name, Snapshot snapshot, Oid *flags, Oid *segments)
+{
+	Oid schema = get_namespace_oid("ff", true);
+	Oid relid = OidIsValid(schema) ? get_relname_relid("namespaces", schema) : InvalidOid;
+	Relation rel = ff_open_table(relid);
+	Oid index;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple row;
+	bool isnull[2] = {true, true};
+
+	if (rel == NULL)
+		return false;
+	index = RelationGetDescr(rel)->natts >= 3 ? find_key_index(rel, 1) : InvalidOid;
+	if (OidIsValid(index))
+	{
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+		scan = systable_beginscan(rel, index, true, snapshot, 1, &key);
+		row = systable_getnext(scan);
+		if (HeapTupleIsValid(row))
+		{
+			*flags = DatumGetObjectId(heap_getattr(row, 2, RelationGetDescr(rel), &isnull[0]));
+			*segments = DatumGetObjectId(heap_getattr(row, 3, RelationGetDescr(rel), &isnull[1]));
+		}
+		systable_endscan(scan);
+	}
+	relation_close(rel, AccessShareLock);
+	return !isnull[0] && !isnull[1];
+}
+
+/* ---------- rows as documents ---------- */
+
+/* A time as the engine reads it; what lies beyond its years is written as it is, to be refused. */
+static void
+time_value(TimestampTz time, JsonbValue *out)
+{
+	struct pg_tm tm;
+	fsec_t fsec;
+	char *text;
+
+	if (TIMESTAMP_NOT_FINITE(time) || timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
+		text = pstrdup(TIMESTAMP_IS_NOBEGIN(time) ? "-infinity" : "infinity");
+	else if (fsec == 0)
+		text = psprintf("%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
+						tm.tm_hour, tm.tm_min, tm.tm_sec);
+	else
+		text = psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
+						tm.tm_hour, tm.tm_min, tm.tm_sec, fsec);
+	out->type = jbvString;
+	out->val.string.val = text;
+	out->val.string.len = (int) strlen(text);
+}
+
+static void
+column_value(Oid type, Datum datum, JsonbValue *out)
+{
+	Jsonb *jsonb;
+	text *string;
+
+	switch (type)
+	{
+		case BOOLOID:
+			out->type = jbvBool;
+			out->val.boolean = DatumGetBool(datum);
+			break;
+		case INT8OID:
+			out->type = jbvNumeric;
+			out->val.numeric = int64_to_numeric(DatumGetInt64(datum));
+			break;
+		case TIMESTAMPTZOID:
+			time_value(DatumGetTimestampTz(datum), out);
+			break;
+		case JSONBOID:
+			jsonb = DatumGetJsonbP(datum);
+			if (JB_ROOT_IS_SCALAR(jsonb))
+				*out = *getIthJsonbValueFromContainer(&jsonb->root, 0);
+			else
+			{
+				out->type = jbvBinary;
+				out->val.binary.data = &jsonb->root;
+				out->val.binary.len = (int) (VARSIZE(jsonb) - VARHDRSZ);
+			}
+			break;
+		default:
+			string = DatumGetTextPP(datum);
+			out->type = jbvString;
+			out->val.string.val = VARDATA_ANY(string);
+			out->val.string.len = (int) VARSIZE_ANY_EXHDR(string);
+			break;
+	}
+}
+
+/* Nulls are left out. */
+Jsonb *
+ff_row_document(const FfTable *table, HeapTuple row, TupleDesc desc)
+{
+	const FfColumn *columns = columns_of(table->object);
+	JsonbParseState *state = NULL;
+	JsonbValue *document;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; columns[i].name != NULL; i++)
+	{
+		JsonbValue name, value;
+		bool isnull;
+		Datum datum = heap_getattr(row, table->columns[i], desc, &isnull);
+
+		if (isnull)
+			continue;
+		name.type = jbvString;
+		name.val.string.val = unconstify(char *, columns[i].name);
+		name.val.string.len = (int) strlen(columns[i].name);
+		column_value(columns[i].type, datum, &value);
+		pushJsonbValue(&state, WJB_KEY, &name);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	document = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(document);
+}
+
+/* ---------- loading ---------- */
+
+static void *
+context_alloc(void *arg, size_t size)
+{
+	return MemoryContextAllocExtended(arg, size, MCXT_ALLOC_NO_OOM | MCXT_ALLOC_HUGE);
+}
+
+static void
+context_free(void *arg, void *block)
+{
+	(void) arg;
+	pfree(block);
+}
+
+ffe_alloc
+ff_allocator(MemoryContext context)
+{
+	ffe_alloc alloc = {context_alloc, context_free, context};
+
+	return alloc;
+}
+
+void
+ff_load_row(const FfTable *table, ffe_set *set, uint32 id, HeapTuple row, TupleDesc desc)
+{
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "ff row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	ffe_node root = ff_jsonb_node(ff_row_document(table, row, desc));
+	ffe_doc *doc;
+	ffe_error error;
+	ffe_status status = ffe_compile(set, table->object, &ff_jsonb_reader, &root, &doc, &error);
+
+	/* the message names the path, never a rule's content: whoever evaluates may read it */
+	if (status != FFE_OK)
+		doc = ffe_compile_broken(set, &ff_jsonb_reader, &root, status,
+								 error.path[0] == '\0'
+									 ? "its definition is wrong"
+									 : psprintf("its definition is wrong at %s", error.path));
+	ffe_set_put(set, id, doc);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+}
+
+static bool
+same_row(const FfRowId *rowid, Relation rel, HeapTuple row)
+{
+	return rowid->file == ff_relation_file(rel) &&
+		   rowid->xmin == HeapTupleHeaderGetRawXmin(row->t_data) &&
+		   ItemPointerCompare(unconstify(ItemPointerData *, &rowid->tid), &row->t_self) == 0;
+}
+
+FfLoad
+ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot, FfRowId *rowid)
+{
+	Relation rel = table->missing == NULL ? ff_open_table(table->relid) : NULL;
+	FfLoad result = FF_LOAD_MISSING;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple row;
+
+	if (rel == NULL)
+		return FF_LOAD_NOT_READY;
+	if (!lock_relation(table->index))
+	{
+		relation_close(rel, AccessShareLock);
+		return FF_LOAD_NOT_READY;
+	}
+	ScanKeyInit(&key, table->columns[0], BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(ffe_set_key(set, id, NULL)));
+	scan = systable_beginscan(rel, table->index, true, snapshot, 1, &key);
+	row = systable_getnext(scan);
+	if (!HeapTupleIsValid(row))
+		ffe_set_put(set, id, NULL);
+	else if (ffe_set_doc(set, id) != NULL && same_row(rowid, rel, row))
+		result = FF_LOAD_UNCHANGED;
+	else
+	{
+		ff_load_row(table, set, id, row, RelationGetDescr(rel));
+		rowid->file = ff_relation_file(rel);
+		rowid->xmin = HeapTupleHeaderGetRawXmin(row->t_data);
+		rowid->tid = row->t_self;
+		result = FF_LOAD_LOADED;
+	}
+	systable_endscan(scan);
+	pfree(DatumGetPointer(key.sk_argument));
+	UnlockRelationOid(table->index, AccessShareLock);
+	relation_close(rel, AccessShareLock);
+	return result;
+}
+
+void
+ff_load_closure(const FfTables *tables, ffe_set *set, uint32 id, Snapshot snapshot)
+{
+	Bitmapset *seen = bms_make_singleton((int) id);
+	List *todo = list_make1_oid(id);
+	FfRowId rowid;
+
+	while (todo != NIL)
+	{
+		uint32 next = linitial_oid(todo);
+		const ffe_doc *doc;
+		uint32 dep;
+
+		CHECK_FOR_INTERRUPTS();
+		todo = list_delete_first(todo);
+		(void) ff_load(&tables->table[ffe_set_object(set, next)], set, next, snapshot, &rowid);
+		doc = ffe_set_doc(set, next);
+		for (uint32 i = 0; doc != NULL && (dep = ffe_doc_dependency(doc, i)) != FFE_NO_ID; i++)
+		{
+			if (bms_is_member((int) dep, seen))
+				continue;
+			seen = bms_add_member(seen, (int) dep);
+			todo = lappend_oid(todo, dep);
+		}
+	}
+	bms_free(seen);
+}
