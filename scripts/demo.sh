@@ -110,7 +110,7 @@ load()
 
 show_tour()
 {
-	cluster psql "$1" -d demo -e -P pager=off -f "$root/demo/tour.sql"
+	cluster psql "$1" -d demo -e -P pager=off <"$root/demo/tour.sql"
 }
 
 # Everything up to the tour, on a new cluster in directory $1. More arguments are for its start.
