@@ -114,11 +114,15 @@ typedef struct FfSite
 	uint64 setting; /* ff_namespace_changes then */
 	char *name;     /* the namespace argument; NULL: none */
 	uint32 id;
+	bool reads_context; /* after ff_cache_ready: it or something it depends on does */
 	uint32 key_len;
 	char key[FFE_MAX_KEY + 1];
 } FfSite;
 
 extern void ff_cache_init(void);
+
+/* Grows when a document is replaced or dropped: what points into one is good until then. */
+extern uint64 ff_cache_contents;
 
 /*
  * Finds the namespace and the key for a site, whose name is set. FFE_OK, or why it can't be
@@ -133,7 +137,7 @@ extern bool ff_cache_site_is_current(const FfSite *site);
  * Makes the flag that the site stands for ready to be evaluated under the active snapshot, with all
  * that it depends on. FFE_OK, or why it can't be evaluated.
  */
-extern ffe_status ff_cache_ready(FfSite *site, bool *reads_context);
+extern ffe_status ff_cache_ready(FfSite *site);
 
 /* Makes every flag of a namespace ready; their ids by key. */
 extern ffe_status ff_cache_all(const char *name, FfNamespace **space, uint32 **ids, uint32 *count);

@@ -108,6 +108,9 @@ static ffe_state *state = NULL;
 /* Grows when ids lose their meaning; call sites compare it. */
 static uint64 cache_serial = 1;
 
+/* Grows when a document is replaced or dropped, whatever the namespace. */
+uint64 ff_cache_contents = 1;
+
 static uint64 generation = 1;
 static uint64 noticed_generation = 0;
 static FfSnapKey noticed;
@@ -195,6 +198,16 @@ snap_key(Snapshot snapshot)
 	return key;
 }
 
+/* Whether a snapshot is the one that a key was taken from. */
+static inline bool
+snap_matches(Snapshot snapshot, const FfSnapKey *key)
+{
+	return snapshot->xmin == key->xmin && snapshot->xmax == key->xmax &&
+		   snapshot->curcid == key->curcid && snapshot->xcnt == key->xcnt &&
+		   snapshot->subxcnt == key->subxcnt && ff_my_lxid() == key->lxid &&
+		   snapshot->takenDuringRecovery == key->in_recovery;
+}
+
 static inline bool
 snap_equal(const FfSnapKey *a, const FfSnapKey *b)
 {
@@ -237,15 +250,15 @@ stamp_is_good(const FfStamp *stamp, const FfSnapKey *now)
 }
 
 static inline bool
-wide_stamp_is_good(const FfWideStamp *wide, const FfNamespace *space, const FfSnapKey *now)
+wide_stamp_is_good(const FfWideStamp *wide, const FfSnapKey *now)
 {
-	return wide->contents == space->contents && stamp_is_good(&wide->stamp, now);
+	return wide->contents == ff_cache_contents && stamp_is_good(&wide->stamp, now);
 }
 
 static void
-set_wide_stamp(FfWideStamp *wide, const FfNamespace *space, const FfSnapKey *now, uint64 before)
+set_wide_stamp(FfWideStamp *wide, const FfSnapKey *now, uint64 before)
 {
-	wide->contents = space->contents;
+	wide->contents = ff_cache_contents;
 	wide->stamp.generation = before;
 	wide->stamp.snap = *now;
 }
@@ -302,7 +315,7 @@ reset_namespace(FfNamespace *space)
 	space->entries = NULL;
 	space->nentries = 0;
 	space->clock = 0;
-	space->contents++;
+	ff_cache_contents++;
 	space->all_ids = NULL;
 	space->all_count = 0;
 	cache_serial++;
@@ -441,7 +454,7 @@ evict_from(FfNamespace *space, uint64 target)
 		ffe_set_put(space->set, id, NULL);
 		account(space, id);
 		entry->row.generation = 0;
-		space->contents++;
+		ff_cache_contents++;
 		count_evictions++;
 	}
 }
@@ -493,8 +506,9 @@ check_row(FfNamespace *space, uint32 id, const FfSnapKey *now, uint64 before)
 	count_loads += load == FF_LOAD_LOADED;
 
 	/* what was computed with another version, or without one, is not good for any snapshot now */
-	if (load == FF_LOAD_LOADED ? entry->row.generation != 0 : had_doc && load == FF_LOAD_MISSING)
-		space->contents++;
+	if (load == FF_LOAD_LOADED ? had_doc || entry->row.generation != 0
+							   : load == FF_LOAD_MISSING && had_doc)
+		ff_cache_contents++;
 	account(space, id);
 	entry->row.generation = entry->not_ready ? 0 : before;
 	entry->row.snap = *now;
@@ -544,7 +558,7 @@ check_closure(FfNamespace *space, uint32 root, const FfSnapKey *now)
 		return status;
 	}
 	space->entries[root].reads_context = reads_context;
-	set_wide_stamp(&space->entries[root].closure, space, now, before);
+	set_wide_stamp(&space->entries[root].closure, now, before);
 	return FFE_OK;
 }
 
@@ -613,20 +627,17 @@ ff_cache_find(FfSite *site, const char *key, uint32 key_len)
 	return FFE_OK;
 }
 
-ffe_status
-ff_cache_ready(FfSite *site, bool *reads_context)
+/* All that can be in the way of an answer from the cache, looked at once more. */
+static pg_noinline ffe_status
+make_ready(FfSite *site)
 {
 	FfNamespace *space = site->space;
-	FfSnapKey now;
-	FfEntry *entry;
-	ffe_status status;
+	FfSnapKey now = snap_key(GetActiveSnapshot());
+	ffe_status status = begin(space, &now);
 
-	AcceptInvalidationMessages();
-	now = snap_key(GetActiveSnapshot());
-	status = begin(space, &now);
-	if (unlikely(status != FFE_OK))
+	if (status != FFE_OK)
 		return status;
-	if (unlikely(site->serial != cache_serial))
+	if (site->serial != cache_serial)
 	{
 		/* a namespace began anew: the id has to be found again, in a set that is ready */
 		site->id = ffe_set_intern(space->set, FFE_FLAG, site->key, site->key_len);
@@ -634,19 +645,37 @@ ff_cache_ready(FfSite *site, bool *reads_context)
 			return FFE_NO_MEMORY;
 		site->serial = cache_serial;
 	}
-	entry = &space->entries[site->id];
-	if (unlikely(!wide_stamp_is_good(&entry->closure, space, &now)))
+	if (wide_stamp_is_good(&space->entries[site->id].closure, &now))
+		return FFE_OK;
+	notice();
+	return check_closure(space, site->id, &now);
+}
+
+ffe_status
+ff_cache_ready(FfSite *site)
+{
+	FfNamespace *space = site->space;
+	FfEntry *entry;
+	ffe_status status;
+
+	AcceptInvalidationMessages();
+	if (likely(site->serial == cache_serial && space->generation == generation &&
+			   space->acl_generation == generation && space->may_evaluate && !space->failed &&
+			   space->role == GetUserId()))
 	{
-		notice();
-		status = check_closure(space, site->id, &now);
 		entry = &space->entries[site->id];
+		if (likely(entry->closure.contents == ff_cache_contents &&
+				   entry->closure.stamp.generation == generation &&
+				   snap_matches(GetActiveSnapshot(), &entry->closure.stamp.snap)))
+		{
+			entry->used = true;
+			count_hits++;
+			site->reads_context = entry->reads_context;
+			return FFE_OK;
+		}
 	}
-	else
-	{
-		entry->used = true;
-		count_hits++;
-	}
-	*reads_context = entry->reads_context;
+	status = make_ready(site);
+	site->reads_context = status != FFE_OK || space->entries[site->id].reads_context;
 	return status;
 }
 
@@ -700,7 +729,7 @@ scan_table(FfNamespace *space, ffe_object object, const FfSnapKey *now, uint64 b
 			!ItemPointerEquals(&entry->rowid.tid, &row->t_self))
 		{
 			ff_load_row(table, space->set, id, row, RelationGetDescr(rel));
-			space->contents += space->entries[id].row.generation != 0;
+			ff_cache_contents++;
 			if (!grow_entries(space))
 				break;
 			entry = &space->entries[id];
@@ -757,7 +786,7 @@ list_all(FfNamespace *space, const FfSnapKey *now)
 	space->all_ids = MemoryContextAlloc(space->context, sizeof(uint32) * Max(active, 1));
 	memcpy(space->all_ids, ids, sizeof(uint32) * active);
 	space->all_count = active;
-	set_wide_stamp(&space->all, space, now, before);
+	set_wide_stamp(&space->all, now, before);
 	pfree(ids);
 	pfree(segment_ids);
 	return FFE_OK;
@@ -775,7 +804,7 @@ ff_cache_all(const char *name, FfNamespace **out, uint32 **ids, uint32 *count)
 	keep_within_limit();
 	now = snap_key(GetActiveSnapshot());
 	status = begin(space, &now);
-	if (status == FFE_OK && !wide_stamp_is_good(&space->all, space, &now))
+	if (status == FFE_OK && !wide_stamp_is_good(&space->all, &now))
 	{
 		notice();
 		status = list_all(space, &now);
