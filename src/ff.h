@@ -145,6 +145,21 @@ extern ffe_status ff_cache_all(const char *name, FfNamespace **space, uint32 **i
 extern ffe_set *ff_cache_set(FfNamespace *space);
 extern ffe_state *ff_cache_state(void);
 
+/* The row of ff_evaluate_all that a result makes. */
+typedef struct FfAnswer
+{
+	int32 variant;
+	int32 rule;
+	ffe_reason reason;
+	MinimalTuple row; /* NULL: not formed yet */
+} FfAnswer;
+
+#define FF_ANSWERS 4 /* kept for each flag */
+
+extern FfAnswer *ff_cache_answer(FfNamespace *space, uint32 id, const ffe_result *result);
+extern void ff_cache_keep_answer(FfNamespace *space, FfAnswer *answer, const ffe_result *result,
+								 MinimalTuple row);
+
 extern char *ff_cache_problem(const FfNamespace *space, ffe_status status);
 
 /* The tables of a namespace (NULL: the setting), or an error for the caller. */

@@ -72,6 +72,7 @@ typedef struct FfEntry
 	FfWideStamp closure; /* when it and all it depends on were */
 	FfRowId rowid;
 	uint32 size;        /* bytes of the document, as counted in cached_bytes */
+	FfAnswer *answers;  /* rows formed of its results; FF_ANSWERS of them, or NULL */
 	uint32 walk;        /* the last walk that came by */
 	bool not_ready;     /* the table could not be read */
 	bool reads_context; /* it or something it depends on looks at the context */
@@ -298,6 +299,24 @@ find_namespace(const char *name)
 	return space;
 }
 
+/* Drops the rows formed of a document. */
+static void
+forget_answers(FfEntry *entry)
+{
+	if (entry->answers == NULL)
+		return;
+	for (int i = 0; i < FF_ANSWERS; i++)
+	{
+		if (entry->answers[i].row == NULL)
+			continue;
+		cached_bytes -= entry->answers[i].row->t_len;
+		pfree(entry->answers[i].row);
+	}
+	cached_bytes -= sizeof(FfAnswer) * FF_ANSWERS;
+	pfree(entry->answers);
+	entry->answers = NULL;
+}
+
 /* Drops all that is cached of a namespace; ids lose their meaning. */
 static void
 reset_namespace(FfNamespace *space)
@@ -305,7 +324,10 @@ reset_namespace(FfNamespace *space)
 	ffe_alloc alloc;
 
 	for (uint32 i = 0; i < space->nentries; i++)
+	{
+		forget_answers(&space->entries[i]);
 		cached_bytes -= space->entries[i].size;
+	}
 	ffe_set_free(space->set);
 	if (space->context != NULL)
 		MemoryContextDelete(space->context);
@@ -406,7 +428,7 @@ grow_entries(FfNamespace *space)
 	return true;
 }
 
-/* Keeps the account of an entry's document. */
+/* Keeps the account of an entry's document, after it was replaced or dropped. */
 static void
 account(FfNamespace *space, uint32 id)
 {
@@ -414,6 +436,7 @@ account(FfNamespace *space, uint32 id)
 	FfEntry *entry = &space->entries[id];
 	uint32 size = doc == NULL ? 0 : (uint32) ffe_doc_size(doc);
 
+	forget_answers(entry);
 	cached_bytes += size;
 	cached_bytes -= entry->size;
 	entry->size = size;
@@ -504,12 +527,13 @@ check_row(FfNamespace *space, uint32 id, const FfSnapKey *now, uint64 before)
 	entry->rowid = rowid;
 	entry->not_ready = load == FF_LOAD_NOT_READY;
 	count_loads += load == FF_LOAD_LOADED;
+	if (load != FF_LOAD_UNCHANGED)
+		account(space, id);
 
 	/* what was computed with another version, or without one, is not good for any snapshot now */
 	if (load == FF_LOAD_LOADED ? had_doc || entry->row.generation != 0
 							   : load == FF_LOAD_MISSING && had_doc)
 		ff_cache_contents++;
-	account(space, id);
 	entry->row.generation = entry->not_ready ? 0 : before;
 	entry->row.snap = *now;
 }
@@ -821,6 +845,47 @@ ffe_set *
 ff_cache_set(FfNamespace *space)
 {
 	return space->set;
+}
+
+/*
+ * The place for the row of a flag's result: formed before, or to be formed by the caller and put
+ * there by ff_cache_keep_answer. Few results make many rows: most contexts get the same few.
+ */
+FfAnswer *
+ff_cache_answer(FfNamespace *space, uint32 id, const ffe_result *result)
+{
+	FfEntry *entry = &space->entries[id];
+	FfAnswer *answer;
+
+	if (unlikely(entry->answers == NULL))
+	{
+		entry->answers = MemoryContextAllocZero(space->context, sizeof(FfAnswer) * FF_ANSWERS);
+		cached_bytes += sizeof(FfAnswer) * FF_ANSWERS;
+	}
+	answer =
+		&entry->answers[(uint32) (result->variant + result->rule + result->reason) % FF_ANSWERS];
+	if (answer->row != NULL && (answer->variant != result->variant ||
+								answer->rule != result->rule || answer->reason != result->reason))
+	{
+		cached_bytes -= answer->row->t_len;
+		pfree(answer->row);
+		answer->row = NULL;
+	}
+	return answer;
+}
+
+void
+ff_cache_keep_answer(FfNamespace *space, FfAnswer *answer, const ffe_result *result,
+					 MinimalTuple row)
+{
+	MemoryContext old = MemoryContextSwitchTo(space->context);
+
+	answer->variant = result->variant;
+	answer->rule = result->rule;
+	answer->reason = result->reason;
+	answer->row = heap_copy_minimal_tuple(row);
+	cached_bytes += row->t_len;
+	MemoryContextSwitchTo(old);
 }
 
 ffe_state *

@@ -13,8 +13,10 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -202,33 +204,84 @@ evaluate(FunctionCallInfo fcinfo, FfCall *call)
 
 /* ---------- results ---------- */
 
-/* A value as jsonb; false where there is none. */
-static bool
-value_jsonb(const ffe_value *value, Datum *out)
+/*
+ * A row under construction. Its datums point into the document, or into the buffers here: the
+ * tuple that is formed of them copies everything, so nothing is allocated before.
+ */
+typedef struct FfRow
 {
-	Jsonb *jsonb;
+	Datum values[EVALUATION_COLUMNS + 1]; /* ff_evaluate_all's key, then ff_evaluation */
+	bool nulls[EVALUATION_COLUMNS + 1];
+	char key[VARHDRSZ + FFE_MAX_KEY];
+	char variant[VARHDRSZ + FFE_MAX_KEY];
+	char rule[VARHDRSZ + FFE_MAX_KEY];
+} FfRow;
 
-	if (value->kind == FFE_MISSING)
-		return false;
-	if (value->copy != NULL)
+/* true and false as jsonb, which the implicit variants of boolean flags are. */
+static Jsonb *
+boolean_jsonb(bool boolean)
+{
+	static Jsonb *both[2] = {NULL, NULL};
+
+	if (unlikely(both[boolean] == NULL))
 	{
-		jsonb = palloc(value->copy_len);
-		memcpy(jsonb, value->copy, value->copy_len);
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		JsonbValue value = {.type = jbvBool, .val.boolean = boolean};
+
+		both[boolean] = JsonbValueToJsonb(&value);
+		MemoryContextSwitchTo(old);
+	}
+	return both[boolean];
+}
+
+/* A value as jsonb, in place. NULL where there is none. */
+static const Jsonb *
+value_jsonb(const ffe_value *value)
+{
+	if (value->kind == FFE_MISSING)
+		return NULL;
+	return value->copy != NULL ? value->copy : boolean_jsonb(value->boolean);
+}
+
+/* Writes a text of at most FFE_MAX_KEY bytes to a buffer. */
+static inline Datum
+put_text(char *buffer, const char *string, size_t len)
+{
+	if (likely(len + VARHDRSZ_SHORT <= VARATT_SHORT_MAX))
+	{
+		SET_VARSIZE_SHORT(buffer, len + VARHDRSZ_SHORT);
+		memcpy(buffer + VARHDRSZ_SHORT, string, len);
 	}
 	else
 	{
-		JsonbValue boolean = {.type = jbvBool, .val.boolean = value->boolean};
-
-		jsonb = JsonbValueToJsonb(&boolean);
+		SET_VARSIZE(buffer, len + VARHDRSZ);
+		memcpy(buffer + VARHDRSZ, string, len);
 	}
-	*out = JsonbPGetDatum(jsonb);
-	return true;
+	return PointerGetDatum(buffer);
 }
 
-static Datum
-make_text(const char *string, size_t len)
+/* Like put_text; a null string makes a null column. */
+static inline void
+put_name(FfRow *row, int column, char *buffer, const char *string, size_t len)
 {
-	return PointerGetDatum(cstring_to_text_with_len(string, (int) len));
+	row->nulls[column] = string == NULL;
+	if (string != NULL)
+		row->values[column] = put_text(buffer, string, len);
+}
+
+/* The text of a reason, made once. */
+static Datum
+reason_text(ffe_reason reason)
+{
+	static char texts[FFE_REASON_COUNT][32];
+	const char *name;
+
+	if (unlikely(texts[reason][0] == 0))
+	{
+		name = ffe_reason_name(reason);
+		put_text(texts[reason], name, strlen(name));
+	}
+	return PointerGetDatum(texts[reason]);
 }
 
 /* Sentence for error_message. */
@@ -255,44 +308,39 @@ error_text(const FfNamespace *space, const ffe_result *result, const text *key)
 
 /* The columns of ff_evaluation. A null fallback is none. */
 static void
-fill_evaluation(const FfNamespace *space, const ffe_result *result, const text *key,
-				const Datum *fallback, Datum *values, bool *nulls)
+fill_row(FfRow *row, const FfNamespace *space, const ffe_result *result, const text *key,
+		 const Datum *fallback)
 {
-	const char *reason = ffe_reason_name(result->reason);
+	bool is_error = result->reason == FFE_ERROR_FALLBACK;
+	const Jsonb *jsonb = NULL;
 	const char *string;
 	ffe_value value;
 	size_t len;
 
-	memset(nulls, 0, sizeof(bool) * EVALUATION_COLUMNS);
-	values[2] = make_text(reason, strlen(reason));
-	if (unlikely(result->reason == FFE_ERROR_FALLBACK))
-	{
-		values[4] = CStringGetTextDatum(ffe_status_name(result->status));
-		values[5] = error_text(space, result, key);
-		nulls[1] = nulls[3] = true;
-	}
-	else
-	{
-		nulls[4] = nulls[5] = true;
-		string = ffe_result_variant(result, &len);
-		nulls[1] = string == NULL;
-		if (string != NULL)
-			values[1] = make_text(string, len);
-		string = ffe_result_rule(result, &len);
-		nulls[3] = string == NULL;
-		if (string != NULL)
-			values[3] = make_text(string, len);
-	}
-	if (result->reason == FFE_ERROR_FALLBACK && fallback != NULL)
-		values[0] = *fallback;
+	if (unlikely(is_error && fallback != NULL))
+		row->values[1] = *fallback;
 	else
 	{
 		ffe_result_value(result, &value);
-		nulls[0] = !value_jsonb(&value, &values[0]);
+		jsonb = value_jsonb(&value);
+		row->values[1] = PointerGetDatum(jsonb);
 	}
-	nulls[6] = result->doc == NULL;
-	if (!nulls[6])
-		values[6] = Int64GetDatum(ffe_doc_version(result->doc));
+	row->nulls[1] = DatumGetPointer(row->values[1]) == NULL;
+	string = unlikely(is_error) ? NULL : ffe_result_variant(result, &len);
+	put_name(row, 2, row->variant, string, len);
+	row->values[3] = reason_text(result->reason);
+	row->nulls[3] = false;
+	string = result->rule < 0 ? NULL : ffe_result_rule(result, &len);
+	put_name(row, 4, row->rule, string, len);
+	row->nulls[5] = row->nulls[6] = !is_error;
+	if (unlikely(is_error))
+	{
+		row->values[5] = CStringGetTextDatum(ffe_status_name(result->status));
+		row->values[6] = error_text(space, result, key);
+	}
+	row->nulls[7] = result->doc == NULL;
+	if (likely(!row->nulls[7]))
+		row->values[7] = Int64GetDatum(ffe_doc_version(result->doc));
 }
 
 PG_FUNCTION_INFO_V1(ff_evaluate);
@@ -302,8 +350,7 @@ ff_evaluate(PG_FUNCTION_ARGS)
 {
 	FfCall *call = get_call(fcinfo->flinfo);
 	Datum fallback = PG_GETARG_DATUM(ARG_FALLBACK);
-	Datum values[EVALUATION_COLUMNS];
-	bool nulls[EVALUATION_COLUMNS];
+	FfRow row;
 
 	if (unlikely(call->desc == NULL))
 	{
@@ -316,10 +363,10 @@ ff_evaluate(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 	(void) evaluate(fcinfo, call);
-	fill_evaluation(call->site.space, &call->result,
-					PG_ARGISNULL(ARG_KEY) ? NULL : PG_GETARG_TEXT_PP(ARG_KEY),
-					PG_ARGISNULL(ARG_FALLBACK) ? NULL : &fallback, values, nulls);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(call->desc, values, nulls)));
+	fill_row(&row, call->site.space, &call->result,
+			 PG_ARGISNULL(ARG_KEY) ? NULL : PG_GETARG_TEXT_PP(ARG_KEY),
+			 PG_ARGISNULL(ARG_FALLBACK) ? NULL : &fallback);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(call->desc, row.values + 1, row.nulls + 1)));
 }
 
 /*
@@ -368,7 +415,7 @@ ff_string(PG_FUNCTION_ARGS)
 	const ffe_value *value = typed_value(fcinfo, FFE_TYPE_STRING);
 
 	if (likely(value != NULL))
-		PG_RETURN_DATUM(make_text(value->str, value->str_len));
+		PG_RETURN_TEXT_P(cstring_to_text_with_len(value->str, (int) value->str_len));
 	RETURN_FALLBACK();
 }
 
@@ -390,45 +437,60 @@ Datum
 ff_json(PG_FUNCTION_ARGS)
 {
 	const ffe_value *value = typed_value(fcinfo, FFE_TYPE_JSON);
-	Datum jsonb;
+	const Jsonb *jsonb = value == NULL ? NULL : value_jsonb(value);
 
-	if (likely(value != NULL) && value_jsonb(value, &jsonb))
-		PG_RETURN_DATUM(jsonb);
+	/* a copy, because the document may go while the datum is in use */
+	if (likely(jsonb != NULL))
+		PG_RETURN_DATUM(datumCopy(PointerGetDatum(jsonb), false, -1));
 	RETURN_FALLBACK();
 }
 
 /* ---------- all flags of a context ---------- */
 
-/* Puts one row; the memory for it is the caller's to reset. */
-static void
-put_evaluation(ReturnSetInfo *rsinfo, FfNamespace *space, uint32 id)
+/* Forms the row of a result; with a null key, that of a failure of the whole. */
+static MinimalTuple
+form_row(TupleDesc desc, FfNamespace *space, const ffe_result *result, const char *key, size_t len)
 {
-	Datum values[EVALUATION_COLUMNS + 1];
-	bool nulls[EVALUATION_COLUMNS + 1];
-	ffe_result result;
-	const char *key;
-	size_t len;
+	FfRow row;
 
-	ffe_evaluate(ff_cache_state(), ff_cache_set(space), id, &result);
-	key = ffe_set_key(ff_cache_set(space), id, &len);
-	values[0] = make_text(key, len);
-	nulls[0] = false;
-	fill_evaluation(space, &result, NULL, NULL, values + 1, nulls + 1);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	put_name(&row, 0, row.key, key, len);
+	fill_row(&row, space, result, NULL, NULL);
+	return heap_form_minimal_tuple(desc, row.values, row.nulls);
 }
 
-/* The one row of a namespace that can't be evaluated. */
+/* One row for each flag, from what was formed for this result before, where it was. */
 static void
-put_failure(ReturnSetInfo *rsinfo, FfNamespace *space, ffe_status status)
+put_rows(ReturnSetInfo *rsinfo, FfNamespace *space, const uint32 *ids, uint32 count,
+		 TupleTableSlot *slot)
 {
-	Datum values[EVALUATION_COLUMNS + 1];
-	bool nulls[EVALUATION_COLUMNS + 1];
-	ffe_result result;
+	ffe_set *set = ff_cache_set(space);
+	ffe_state *state = ff_cache_state();
 
-	failed(&result, status);
-	nulls[0] = true;
-	fill_evaluation(space, &result, NULL, NULL, values + 1, nulls + 1);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	for (uint32 i = 0; i < count; i++)
+	{
+		FfAnswer *answer = NULL;
+		MinimalTuple row = NULL;
+		ffe_result result;
+		const char *key;
+		size_t len;
+
+		ffe_evaluate(state, set, ids[i], &result);
+		if (likely(result.status == FFE_OK))
+		{
+			answer = ff_cache_answer(space, ids[i], &result);
+			row = answer->row;
+		}
+		if (unlikely(row == NULL))
+		{
+			key = ffe_set_key(set, ids[i], &len);
+			row = form_row(rsinfo->setDesc, space, &result, key, len);
+			if (answer != NULL)
+				ff_cache_keep_answer(space, answer, &result, row);
+		}
+		ExecStoreMinimalTuple(row, slot, false);
+		tuplestore_puttupleslot(rsinfo->setResult, slot);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 PG_FUNCTION_INFO_V1(ff_evaluate_all);
@@ -438,30 +500,27 @@ ff_evaluate_all(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	char *name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	MemoryContext scratch, old;
+	TupleTableSlot *slot;
 	FfNamespace *space;
+	ffe_result failure;
 	uint32 *ids;
 	uint32 count;
 	ffe_status status;
 
 	InitMaterializedSRF(fcinfo, 0);
 	status = ff_cache_all(name, &space, &ids, &count);
-	if (status != FFE_OK)
+	slot = MakeSingleTupleTableSlot(rsinfo->setDesc, &TTSOpsMinimalTuple);
+	if (status == FFE_OK)
 	{
-		put_failure(rsinfo, space, status);
-		return (Datum) 0;
+		begin_context(fcinfo, 0);
+		put_rows(rsinfo, space, ids, count, slot);
 	}
-	begin_context(fcinfo, 0);
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "ff row", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(scratch);
-	for (uint32 i = 0; i < count; i++)
+	else
 	{
-		put_evaluation(rsinfo, space, ids[i]);
-		if (i % 16 == 15)
-			MemoryContextReset(scratch);
-		CHECK_FOR_INTERRUPTS();
+		failed(&failure, status);
+		ExecStoreMinimalTuple(form_row(rsinfo->setDesc, space, &failure, NULL, 0), slot, false);
+		tuplestore_puttupleslot(rsinfo->setResult, slot);
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(scratch);
+	ExecDropSingleTupleTableSlot(slot);
 	return (Datum) 0;
 }

@@ -257,6 +257,7 @@ compile_patterns(ffe_builder *b, ffe_doc *doc)
 		pcre2_pattern_info(codes[i], PCRE2_INFO_SIZE, &code_size);
 		pcre2_pattern_info(codes[i], PCRE2_INFO_JITSIZE, &jit_size);
 		doc->regex_size += code_size + jit_size;
+		doc->all_jit = (i == 0 || doc->all_jit) && jit_size > 0;
 	}
 	return true;
 }

@@ -67,11 +67,10 @@ read_time(ffe_builder *b, const ffe_node *value, ffe_test *test)
 static bool
 read_semver(ffe_builder *b, const ffe_node *value, ffe_test *test)
 {
-	ffe_semver semver;
-
-	if (value->kind != FFE_STRING || !ffe_parse_semver(value->u.str, value->len, &semver))
+	if (value->kind != FFE_STRING ||
+		!ffe_parse_semver(value->u.str, value->len, &test->u.semver.version))
 		return ffe_refuse_kind(b, "a version such as \"1.2.3\" (semver.org)", value);
-	return ffe_block_string(b, value->u.str, value->len, &test->u.semver);
+	return ffe_block_string(b, value->u.str, value->len, &test->u.semver.text);
 }
 
 static bool

@@ -357,7 +357,7 @@ describe_operand(const ffe_doc *doc, const ffe_test *test, char *out, size_t siz
 		case FFE_OP_SEMVER_GREATER_OR_EQUAL:
 		case FFE_OP_SEMVER_LESS:
 		case FFE_OP_SEMVER_LESS_OR_EQUAL:
-			describe_scalar(doc, FFE_STRING, test->u.semver, 0, false, out, size);
+			describe_scalar(doc, FFE_STRING, test->u.semver.text, 0, false, out, size);
 			break;
 		default:
 			break;

@@ -107,6 +107,15 @@ typedef struct ffe_entry
 	} u;
 } ffe_entry;
 
+/* A version: where its parts lie in its string. pre_len 0 is a release. */
+typedef struct ffe_semver
+{
+	uint16_t part[3];
+	uint16_t part_len[3];
+	uint16_t pre;
+	uint16_t pre_len;
+} ffe_semver;
+
 typedef struct ffe_network
 {
 	uint8_t address[16]; /* IPv4 in its mapped form */
@@ -135,7 +144,11 @@ typedef struct ffe_test
 		ffe_ref list; /* ffe_ref[] strings, uint32_t[] patterns, ffe_network[] */
 		double number;
 		int64_t time;
-		ffe_ref semver;
+		struct
+		{
+			ffe_ref text;
+			ffe_semver version;
+		} semver;
 		struct
 		{
 			uint32_t object;
@@ -210,6 +223,7 @@ struct ffe_doc
 	uint32_t traffic; /* buckets that take part, 100000 for all */
 	int64_t version;
 	size_t regex_size;
+	bool all_jit;         /* every pattern is machine code */
 	ffe_ref message;      /* status: why */
 	ffe_variant fallback; /* the default value; its name is unused */
 	int32_t default_variant;
@@ -273,17 +287,11 @@ extern uint32_t ffe_set_attribute(ffe_set *set, const char *path, size_t len);
 
 /* ---------- parsing of what strings can hold (ffe_parse.c) ---------- */
 
-/* A version: where its parts lie in the string. pre_len 0 is a release. */
-typedef struct ffe_semver
-{
-	const char *part[3];
-	uint32_t part_len[3];
-	const char *pre;
-	uint32_t pre_len;
-} ffe_semver;
-
 extern bool ffe_parse_semver(const char *s, size_t len, ffe_semver *out);
-extern int ffe_compare_semver(const ffe_semver *a, const ffe_semver *b);
+
+/* Precedence; a_text and b_text are the strings that were parsed. */
+extern int ffe_compare_semver(const char *a_text, const ffe_semver *a, const char *b_text,
+							  const ffe_semver *b);
 extern bool ffe_parse_time(const char *s, size_t len, int64_t *out);
 extern size_t ffe_format_time(int64_t time, char *out); /* out: 32 bytes */
 extern bool ffe_parse_address(const char *s, size_t len, uint8_t out[16], bool *v4);

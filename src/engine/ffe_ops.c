@@ -147,8 +147,10 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 
 	for (uint32_t i = 0; i < test->u.list.len; i++)
 	{
-		int rc = pcre2_match(codes[patterns[i]], (PCRE2_SPTR) node->u.str, node->len, 0,
-							 PCRE2_NO_UTF_CHECK, st->match_data, st->match_context);
+		int rc = (doc->all_jit ? pcre2_jit_match : pcre2_match)(codes[patterns[i]],
+																(PCRE2_SPTR) node->u.str, node->len,
+																0, PCRE2_NO_UTF_CHECK,
+																st->match_data, st->match_context);
 
 		if (rc >= 0)
 			return true;
@@ -241,7 +243,6 @@ compare_time(const ffe_test *test, ffe_slot *slot)
 static bool
 compare_version(const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 {
-	ffe_semver wanted;
 	int c;
 
 	if (slot->node.kind != FFE_STRING)
@@ -252,10 +253,10 @@ compare_version(const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 		if (ffe_parse_semver(slot->node.u.str, slot->node.len, &slot->semver))
 			slot->have |= FFE_HAS_SEMVER;
 	}
-	if (!(slot->have & FFE_HAS_SEMVER) ||
-		!ffe_parse_semver(ffe_str(doc, test->u.semver), test->u.semver.len, &wanted))
+	if (!(slot->have & FFE_HAS_SEMVER))
 		return false;
-	c = ffe_compare_semver(&slot->semver, &wanted);
+	c = ffe_compare_semver(slot->node.u.str, &slot->semver, ffe_str(doc, test->u.semver.text),
+						   &test->u.semver.version);
 	switch (test->op)
 	{
 		case FFE_OP_SEMVER_EQUALS:

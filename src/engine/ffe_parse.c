@@ -43,16 +43,13 @@ ffe_valid_key(const char *s, size_t len)
 
 /* Reads a number without leading zeros. */
 static bool
-semver_number(const char **s, const char *end, const char **part, uint32_t *len)
+semver_number(const char **s, const char *end)
 {
-	const char *p = *s;
+	const char *start = *s;
 
-	while (p < end && is_digit(*p))
-		p++;
-	*part = *s;
-	*len = (uint32_t) (p - *s);
-	*s = p;
-	return *len > 0 && (*len == 1 || **part != '0');
+	while (*s < end && is_digit(**s))
+		(*s)++;
+	return *s - start == 1 || (*s > start && *start != '0');
 }
 
 /* Reads dot-separated identifiers up to stop or the end. */
@@ -83,8 +80,9 @@ semver_identifiers(const char **s, const char *end, char stop, bool numbers_are_
 }
 
 bool
-ffe_parse_semver(const char *s, size_t len, ffe_semver *out)
+ffe_parse_semver(const char *text, size_t len, ffe_semver *out)
 {
+	const char *s = text;
 	const char *end = s + len;
 
 	if (len > FFE_MAX_STRING)
@@ -93,17 +91,19 @@ ffe_parse_semver(const char *s, size_t len, ffe_semver *out)
 	{
 		if (i > 0 && (s == end || *s++ != '.'))
 			return false;
-		if (!semver_number(&s, end, &out->part[i], &out->part_len[i]))
+		out->part[i] = (uint16_t) (s - text);
+		if (!semver_number(&s, end))
 			return false;
+		out->part_len[i] = (uint16_t) (s - text - out->part[i]);
 	}
-	out->pre = s;
+	out->pre = 0;
 	out->pre_len = 0;
 	if (s < end && *s == '-')
 	{
-		out->pre = ++s;
+		out->pre = (uint16_t) (++s - text);
 		if (!semver_identifiers(&s, end, '+', true))
 			return false;
-		out->pre_len = (uint32_t) (s - out->pre);
+		out->pre_len = (uint16_t) (s - text - out->pre);
 	}
 	if (s < end && *s == '+')
 	{
@@ -181,18 +181,27 @@ compare_pre_releases(const char *a, uint32_t a_len, const char *b, uint32_t b_le
 
 /* Precedence (semver.org, item 11): negative, 0 or positive. */
 int
-ffe_compare_semver(const ffe_semver *a, const ffe_semver *b)
+ffe_compare_semver(const char *a_text, const ffe_semver *a, const char *b_text, const ffe_semver *b)
 {
 	for (int i = 0; i < 3; i++)
 	{
-		int c = compare_digits(a->part[i], a->part_len[i], b->part[i], b->part_len[i]);
+		const char *x = a_text + a->part[i];
+		const char *y = b_text + b->part[i];
 
-		if (c != 0)
-			return c;
+		/* most numbers have one digit */
+		if (a->part_len[i] != b->part_len[i] || *x != *y)
+			return compare_digits(x, a->part_len[i], y, b->part_len[i]);
+		if (a->part_len[i] > 1)
+		{
+			int c = memcmp(x, y, a->part_len[i]);
+
+			if (c != 0)
+				return c;
+		}
 	}
 	if (a->pre_len == 0 || b->pre_len == 0)
 		return (a->pre_len == 0) - (b->pre_len == 0);
-	return compare_pre_releases(a->pre, a->pre_len, b->pre, b->pre_len);
+	return compare_pre_releases(a_text + a->pre, a->pre_len, b_text + b->pre, b->pre_len);
 }
 
 /* ---------- RFC 3339 ---------- */

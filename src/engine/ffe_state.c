@@ -160,8 +160,8 @@ fill_clock(ffe_state *st, ffe_slot *slot)
 	slot->tried = slot->have = FFE_HAS_TIME;
 }
 
-static void
-fill_slot(ffe_state *st, const ffe_set *set, uint32_t attr, ffe_slot *slot)
+void
+ffe_state_fill(ffe_state *st, const ffe_set *set, uint32_t attr, ffe_slot *slot)
 {
 	const ffe_symbol *symbol = &set->attrs.items[attr];
 
@@ -174,16 +174,6 @@ fill_slot(ffe_state *st, const ffe_set *set, uint32_t attr, ffe_slot *slot)
 		slot->node.kind = FFE_MISSING;
 	if (attr == FFE_ATTR_CURRENT_TIME && slot->node.kind <= FFE_NULL)
 		fill_clock(st, slot);
-}
-
-ffe_slot *
-ffe_state_slot(ffe_state *st, const ffe_set *set, uint32_t attr)
-{
-	ffe_slot *slot = &st->slots[attr];
-
-	if (slot->epoch != st->epoch)
-		fill_slot(st, set, attr, slot);
-	return slot;
 }
 
 uint32_t

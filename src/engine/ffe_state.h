@@ -71,8 +71,18 @@ struct ffe_state
 	void *trace_arg;
 };
 
+extern void ffe_state_fill(ffe_state *st, const ffe_set *set, uint32_t attr, ffe_slot *slot);
+
 /* The attribute's slot, filled. */
-extern ffe_slot *ffe_state_slot(ffe_state *st, const ffe_set *set, uint32_t attr);
+static inline ffe_slot *
+ffe_state_slot(ffe_state *st, const ffe_set *set, uint32_t attr)
+{
+	ffe_slot *slot = &st->slots[attr];
+
+	if (slot->epoch != st->epoch)
+		ffe_state_fill(st, set, attr, slot);
+	return slot;
+}
 
 /*
  * The string of the context to hash for `by` (an attribute or FFE_BY_USER). NULL where there is
