@@ -113,23 +113,25 @@ segment_users(ffe_builder *b, const ffe_node *root, const char *name, ffe_table 
 
 /* Refuses a user who is both included and excluded. */
 static bool
-check_both(ffe_builder *b)
+check_both(ffe_builder *b, const ffe_node *root)
 {
 	const ffe_doc *doc = ffe_header(b);
-	const ffe_entry *users = FFE_AT(doc, doc->excluded.entries, ffe_entry);
+	ffe_node list, user;
+	size_t mark = ffe_enter_member(b, "excluded", 8);
 
-	for (uint32_t i = 0; i < doc->excluded.entries.len; i++)
+	b->reader->member(root, "excluded", 8, &list);
+	for (uint32_t i = 0; list.kind == FFE_ARRAY && i < list.len; i++)
 	{
-		const char *user = ffe_str(doc, users[i].u.str);
-		uint32_t len = users[i].u.str.len;
-
-		if (ffe_table_string(doc, &doc->users, user, len, users[i].hash) != NULL)
+		b->reader->element(&list, i, &user);
+		if (ffe_table_string(doc, &doc->users, user.u.str, user.len,
+							 ffe_hash_string(user.u.str, user.len)) != NULL)
 		{
-			ffe_enter_member(b, "excluded", 8);
-			return ffe_refuse(b, NULL, "user \"%.*s\" is included too", ffe_cut(user, len, 60),
-							  user);
+			ffe_enter_element(b, i);
+			return ffe_refuse(b, NULL, "user \"%.*s\" is included too",
+							  ffe_cut(user.u.str, user.len, 60), user.u.str);
 		}
 	}
+	ffe_leave(b, mark);
 	return true;
 }
 
@@ -153,7 +155,7 @@ compile_segment(ffe_builder *b, const ffe_node *root)
 		return false;
 	ffe_header(b)->users = included;
 	ffe_header(b)->excluded = excluded;
-	if (!check_both(b))
+	if (!check_both(b, root))
 		return false;
 	if (condition.kind == FFE_MISSING && included.entries.len == 0)
 		return ffe_refuse(b, "Give it a condition (\"if\") or users (\"included\").",

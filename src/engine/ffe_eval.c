@@ -487,6 +487,8 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 	st->failure = FFE_OK;
 	if (ffe_unlikely(st->context.kind > FFE_NULL && st->context.kind != FFE_OBJECT))
 	{
+		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
+				ffe_status_name(FFE_INVALID_CONTEXT));
 		*result = (ffe_result){doc,
 							   FFE_ERROR_FALLBACK,
 							   FFE_INVALID_CONTEXT,
