@@ -2,7 +2,7 @@
  * src/ff.c
  *	  Loading of the module: settings and callbacks, and nothing else.
  */
-#include "ff.h"
+#include "ff_stamp.h"
 
 #include "commands/extension.h"
 #include "utils/guc.h"
@@ -37,5 +37,5 @@ _PG_init(void)
 							&ff_cache_size, 16384, 256, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ff");
-	ff_cache_init();
+	ff_stamp_init();
 }

@@ -19,6 +19,9 @@
 #include "engine/ffe.h"
 #include "ff_compat.h"
 
+/* What is declared from here on is nobody else's: no detour by the table of dynamic symbols. */
+#pragma GCC visibility push(hidden)
+
 /* ---------- settings (ff.c) ---------- */
 
 extern char *ff_namespace;          /* ff.namespace */
@@ -119,11 +122,6 @@ typedef struct FfSite
 	char key[FFE_MAX_KEY + 1];
 } FfSite;
 
-extern void ff_cache_init(void);
-
-/* Grows when a document is replaced or dropped: what points into one is good until then. */
-extern uint64 ff_cache_contents;
-
 /*
  * Finds the namespace and the key for a site, whose name is set. FFE_OK, or why it can't be
  * evaluated.
@@ -176,5 +174,7 @@ extern int64 ff_statement_time(void);
  */
 extern void ff_check_object(const FfTables *tables, ffe_object object, const char *key,
 							bool check_dependents);
+
+#pragma GCC visibility pop
 
 #endif /* FF_H */

@@ -6,7 +6,7 @@
  * here catches errors, because catching without a subtransaction leaks and a parallel worker can't
  * have one: whatever can fail returns a status instead.
  */
-#include "ff.h"
+#include "ff_stamp.h"
 
 #include "funcapi.h"
 #include "access/detoast.h"
@@ -194,11 +194,11 @@ evaluate(FunctionCallInfo fcinfo, FfCall *call)
 	}
 	constant = !site->reads_context &&
 			   (PG_ARGISNULL(ARG_CONTEXT) || likely(is_object(PG_GETARG_DATUM(ARG_CONTEXT))));
-	if (constant && likely(call->constant_contents == ff_cache_contents))
+	if (constant && likely(call->constant_contents == ff_contents))
 		return true;
 	begin_context(fcinfo, ARG_CONTEXT);
 	ffe_evaluate(ff_cache_state(), ff_cache_set(site->space), site->id, &call->result);
-	call->constant_contents = constant ? ff_cache_contents : 0;
+	call->constant_contents = constant ? ff_contents : 0;
 	return false;
 }
 

@@ -190,6 +190,16 @@ keep_version(const FfTable *table, TriggerData *data, HeapTuple row)
 	return heap_modify_tuple_by_cols(row, desc, 3, columns, values, nulls);
 }
 
+/*
+ * Whether rows come from another database, where they were checked and got their versions: logical
+ * replication's apply, or a restore that says so. They come in any order, and are kept as they are.
+ */
+static bool
+is_replica(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+}
+
 PG_FUNCTION_INFO_V1(ff_validate_trigger);
 
 Datum
@@ -207,13 +217,14 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 	describe_or_fail(&table, data->tg_relation, trigger_object(data));
 	key_datum = column(&table, "key", is_update ? data->tg_trigtuple : row, desc, &isnull);
 	key = isnull ? pstrdup("") : TextDatumGetCString(key_datum);
-	if (is_update)
+	if (is_update && !is_replica())
 	{
 		check_immutable(&table, "key", data, key);
 		if (table.object == FFE_FLAG)
 			check_immutable(&table, "type", data, key);
 	}
-	row = keep_version(&table, data, row);
+	if (!is_replica())
+		row = keep_version(&table, data, row);
 	check_definition(&table, row, desc, key);
 	return PointerGetDatum(row);
 }
