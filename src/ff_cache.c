@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
@@ -20,6 +21,9 @@
 FfNamespace *ff_namespaces = NULL;
 FfCounts ff_counts;
 uint64 ff_cached_bytes = 0;
+
+/* Stands for every namespace that does not exist. */
+static FfNamespace nowhere;
 
 static MemoryContext cache_context = NULL;
 static ffe_state *state = NULL;
@@ -31,10 +35,28 @@ static uint32 current_walk = 0;
 
 /* ---------- namespaces ---------- */
 
+/* Makes the entry of a namespace that exists. */
+static FfNamespace *
+add_namespace(const char *name)
+{
+	FfNamespace *space = MemoryContextAllocZero(cache_context, sizeof(FfNamespace));
+
+	space->name = MemoryContextStrdup(cache_context, name);
+	space->next = ff_namespaces;
+	ff_namespaces = space;
+	return space;
+}
+
+/*
+ * Finds a namespace by name. One that does not exist gets no entry, because names may come from
+ * anywhere and nothing would bound their number; there is one in place of all of them.
+ */
 FfNamespace *
 ff_find_namespace(const char *name)
 {
+	static char nowhere_name[NAMEDATALEN];
 	FfNamespace *space;
+	Oid flags, segments;
 
 	for (space = ff_namespaces; space != NULL; space = space->next)
 	{
@@ -44,11 +66,12 @@ ff_find_namespace(const char *name)
 	if (cache_context == NULL)
 		cache_context =
 			AllocSetContextCreate(CacheMemoryContext, "ff cache", ALLOCSET_DEFAULT_SIZES);
-	space = MemoryContextAllocZero(cache_context, sizeof(FfNamespace));
-	space->name = MemoryContextStrdup(cache_context, name);
-	space->next = ff_namespaces;
-	ff_namespaces = space;
-	return space;
+	if (ActiveSnapshotSet() && ff_find_tables(name, GetActiveSnapshot(), &flags, &segments))
+		return add_namespace(name);
+	memcpy(nowhere_name, name, pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1));
+	nowhere_name[pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1)] = '\0';
+	nowhere.name = nowhere_name;
+	return &nowhere;
 }
 
 /* Drops the rows formed of a document. */
@@ -353,6 +376,8 @@ ff_begin(FfNamespace *space, const FfSnapKey *now)
 
 		state = ffe_state_new(&alloc);
 	}
+	if (unlikely(space == &nowhere))
+		return FFE_NOT_READY;
 	if (unlikely(space->generation != ff_generation || space->failed))
 	{
 		ffe_status status = find_tables(space, now);
@@ -489,7 +514,7 @@ ff_cache_tables(const char *name)
 
 	AcceptInvalidationMessages();
 	space = ff_find_namespace(name == NULL ? ff_namespace : name);
-	if (space->generation != ff_generation)
+	if (space != &nowhere && space->generation != ff_generation)
 		resolve_namespace(space);
 	if (!space->exists)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),

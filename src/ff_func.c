@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -300,7 +301,8 @@ error_text(const FfNamespace *space, const ffe_result *result, const text *key)
 		strlcpy(message, "the key is null", sizeof(message));
 	else if (result->status == FFE_FLAG_NOT_FOUND)
 		snprintf(message, sizeof(message), "flag \"%.*s\" does not exist",
-				 (int) Min(VARSIZE_ANY_EXHDR(key), 300), VARDATA_ANY(key));
+				 pg_mbcliplen(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), FFE_MAX_KEY),
+				 VARDATA_ANY(key));
 	else
 		ffe_result_message(NULL, result, message, sizeof(message));
 	return CStringGetTextDatum(message);
