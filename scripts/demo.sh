@@ -110,7 +110,8 @@ load()
 
 show_tour()
 {
-	cluster psql "$1" -d demo -e -P pager=off <"$root/demo/tour.sql"
+	# the tour makes a mistake on purpose, which belongs between what stands around it
+	cluster psql "$1" -d demo -e -P pager=off <"$root/demo/tour.sql" 2>&1
 }
 
 # Everything up to the tour, on a new cluster in directory $1. More arguments are for its start.
