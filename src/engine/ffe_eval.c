@@ -485,6 +485,7 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 	ffe_memo *memo = NULL;
 
 	st->failure = FFE_OK;
+	st->matches = 0;
 	if (ffe_unlikely(st->context.kind > FFE_NULL && st->context.kind != FFE_OBJECT))
 	{
 		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",

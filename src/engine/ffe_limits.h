@@ -29,12 +29,16 @@
 #define FFE_MAX_COMPILED (16u << 20) /* bytes of a compiled flag or segment */
 
 /*
- * What one regular expression may cost in one evaluation. A hundred thousand steps take about a
- * millisecond; an honest pattern on an e-mail address takes some dozens.
+ * What regular expressions may cost in one evaluation. A hundred thousand steps take about a tenth
+ * of a millisecond; an honest pattern on an e-mail address takes some dozens. Machine code counts
+ * no steps while it runs along a subject, which can be quadratic in its length: so that is bounded,
+ * too.
  */
 #define FFE_REGEX_MATCH_LIMIT 100000
 #define FFE_REGEX_DEPTH_LIMIT 1000
 #define FFE_REGEX_HEAP_LIMIT_KB 1024
 #define FFE_REGEX_PARENS_LIMIT 50
+#define FFE_REGEX_SUBJECT_LIMIT 4096  /* bytes of an attribute */
+#define FFE_REGEX_MATCHES_LIMIT 10000 /* patterns tried */
 
 #endif /* FFE_LIMITS_H */

@@ -145,6 +145,12 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 	pcre2_code *const *codes =
 		(pcre2_code *const *) (const void *) ((const char *) doc + doc->patterns.off);
 
+	st->matches += test->u.list.len;
+	if (ffe_unlikely(node->len > FFE_REGEX_SUBJECT_LIMIT || st->matches > FFE_REGEX_MATCHES_LIMIT))
+	{
+		st->failure = FFE_LIMIT_EXCEEDED;
+		return false;
+	}
 	for (uint32_t i = 0; i < test->u.list.len; i++)
 	{
 		int rc = (doc->all_jit ? pcre2_jit_match : pcre2_match)(codes[patterns[i]],

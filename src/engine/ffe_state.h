@@ -55,6 +55,7 @@ struct ffe_state
 	ffe_node context;
 	int64_t now;
 	uint32_t epoch;
+	uint32_t matches;   /* patterns tried in this evaluation */
 	uint32_t depth;     /* of dependencies being evaluated */
 	ffe_status failure; /* FFE_OK until something fails */
 	uint32_t culprit;   /* the object that failed */
