@@ -321,6 +321,27 @@ takes_part(ffe_state *st, const ffe_set *set, ffe_run *run)
 	return part;
 }
 
+/* Explains a rule, and its split where it came to that. */
+static void
+explain_rule(ffe_state *st, const ffe_run *run, uint32_t i, bool matched, int32_t variant)
+{
+	const ffe_rule *rule = &FFE_AT(run->doc, run->doc->rules, ffe_rule)[i];
+	const char *verdict = "doesn't match";
+	char path[48];
+
+	if (matched)
+		verdict = variant >= 0 ? "matches" : "matches, but its split serves nothing";
+	ffe_format(path, sizeof(path), "rules[%u].serve", i);
+	if (matched && rule->variant < 0)
+		explain_split(st, run, rule->split, FFE_STAGE_SPLIT, path, variant);
+	ffe_format(path, sizeof(path), "rules[%u]", i);
+	if (rule->id.len > 0)
+		ffe_explain(st, run->id, FFE_STAGE_RULE, matched && variant >= 0, path, "rule \"%.*s\" %s",
+					(int) rule->id.len, ffe_str(run->doc, rule->id), verdict);
+	else
+		ffe_explain(st, run->id, FFE_STAGE_RULE, matched && variant >= 0, path, "rule %s", verdict);
+}
+
 /* Tries the rules in order. True when one answered, or something failed. */
 static bool
 rule_answers(ffe_state *st, const ffe_set *set, ffe_run *run, ffe_result *result)
@@ -331,28 +352,13 @@ rule_answers(ffe_state *st, const ffe_set *set, ffe_run *run, ffe_result *result
 	{
 		bool matched = run_tests(st, set, run->doc, run->id, rules[i].entry);
 		int32_t variant = rules[i].variant;
-		char path[48];
 
 		if (ffe_unlikely(st->failure != FFE_OK))
 			return true;
 		if (matched && variant < 0)
 			variant = pick(st, set, run, rules[i].split);
 		if (ffe_unlikely(st->trace != NULL))
-		{
-			ffe_format(path, sizeof(path), "rules[%u].serve", i);
-			if (matched && rules[i].variant < 0)
-				explain_split(st, run, rules[i].split, FFE_STAGE_SPLIT, path, variant);
-			path[strlen(path) - strlen(".serve")] = '\0';
-			ffe_explain(st, run->id, FFE_STAGE_RULE, matched && variant >= 0, path, "%s%.*s%s",
-						rules[i].id.len > 0 ? "rule \"" : "rule", (int) rules[i].id.len,
-						ffe_str(run->doc, rules[i].id),
-						rules[i].id.len > 0 ? matched ? variant >= 0
-															? "\" matches"
-															: "\" matches, but its split doesn't"
-													  : "\" doesn't match"
-						: matched ? variant >= 0 ? " matches" : " matches, but its split doesn't"
-								  : " doesn't match");
-		}
+			explain_rule(st, run, i, matched, variant);
 		if (matched && variant >= 0)
 		{
 			result->reason = FFE_RULE_MATCH;

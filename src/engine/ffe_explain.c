@@ -214,8 +214,8 @@ ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer, s
 			{
 				ffe_format(
 					buffer, size,
-					"%s \"%s\" hit a limit: a regular expression took too many steps, an array "
-					"was too long, or references make a cycle",
+					"%s \"%s\" hit a limit: a regular expression took too many steps or met too "
+					"long a text, an array was too long, or references make a cycle",
 					what, key);
 				break;
 			}
