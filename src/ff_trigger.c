@@ -329,6 +329,8 @@ ff_check_trigger(PG_FUNCTION_ARGS)
 	bool isnull;
 	char *key;
 
+	if (is_replica())
+		return PointerGetDatum(NULL);
 	describe_or_fail(&table, data->tg_relation, object);
 	key = TextDatumGetCString(
 		column(&table, "key", row, RelationGetDescr(data->tg_relation), &isnull));
