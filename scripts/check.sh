@@ -2,7 +2,7 @@
 #
 # scripts/check.sh [SECTION ...]: all tests, or those of the sections named.
 #
-# Everything is built from a copy of the files that git knows, with warnings as errors, and
+# Everything is built from a copy of the files that git does not ignore, with warnings as errors, and
 # installed into a PostgreSQL of its own: neither the working tree nor the system is touched.
 # FF_KEEP=1 keeps the directory with copy, logs and results.
 
@@ -84,7 +84,7 @@ build()
 		return
 	fi
 	mkdir -p "$work/source"
-	git ls-files -z | xargs -0 tar cf - --ignore-failed-read | tar xf - -C "$work/source"
+	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read | tar xf - -C "$work/source"
 	tree_config=$(scripts/install-tree.sh "$work/tree") || return 1
 	export PG_CONFIG=$tree_config
 	make -s -C "$work/source" with_llvm=no FF_CFLAGS="$strict" >"$work/build.log" 2>&1 || {
@@ -158,7 +158,7 @@ check_tap()
 	chown "$user" "$work/tap"
 	as_user "$user" env \
 		PATH="$("$tree_config" --bindir):$PATH" PG_CONFIG="$tree_config" \
-		PG_REGRESS="$pgxs/src/test/regress/pg_regress" TESTDATADIR="$work/tap" \
+		PG_REGRESS="$pgxs/src/test/regress/pg_regress" TESTDIR="$work/tap" TESTDATADIR="$work/tap/data" \
 		TESTLOGDIR="$work/tap/log" TMPDIR="$work/tap" FF_SOURCE="$work/source" \
 		FF_ORACLE_OPERATIONS="${FF_ORACLE_OPERATIONS:-}" FF_ORACLE_SEED="${FF_ORACLE_SEED:-}" \
 		prove -I "$pgxs/src/test/perl" -I "$work/source/test/t" "$work"/source/test/t/*.pl

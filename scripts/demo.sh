@@ -37,8 +37,8 @@ remove_unfinished()
 
 clean_up()
 {
-	remove_unfinished
 	[[ -z $scratch ]] || rm -rf "$scratch"
+	remove_unfinished
 }
 
 # make, with the PostgreSQL that was picked, and without what an outer make -n or -j hands down.
@@ -194,10 +194,7 @@ stop()
 	say "Stopped."
 }
 
-trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+at_exit clean_up
 
 case ${1:-} in
 	demo) demo ;;

@@ -28,6 +28,25 @@ quietly()
 	return "$status"
 }
 
+# Has a function called when this script ends, however it ends. A signal comes twice where make
+# and the terminal both send it; the second must not cut short what the first began.
+at_exit()
+{
+	# shellcheck disable=SC2064 # $1 is to be expanded now
+	trap "ending=1; trap '' HUP INT TERM; $1" EXIT
+	trap 'end_by_signal 129' HUP
+	trap 'end_by_signal 130' INT
+	trap 'end_by_signal 143' TERM
+}
+
+end_by_signal()
+{
+	if [[ -z ${ending:-} ]]; then
+		ending=1
+		exit "$1"
+	fi
+}
+
 is_root()
 {
 	[[ $(id -u) -eq 0 ]]

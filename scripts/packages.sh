@@ -96,9 +96,7 @@ remove_no_main_cluster()
 
 install_packages()
 {
-	trap remove_no_main_cluster EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM
+	at_exit remove_no_main_cluster
 	as_root mkdir -p "$(dirname "$no_main_cluster")"
 	# shellcheck disable=SC2016 # $1 is the inner shell's
 	as_root sh -c 'echo "create_main_cluster = false" >"$1"' sh "$no_main_cluster"
