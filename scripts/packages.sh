@@ -16,7 +16,7 @@ set -euo pipefail
 build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev)
 check_packages=(libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind)
-bench_packages=(valgrind)
+bench_packages=(valgrind libjansson-dev)
 
 # Keeps Debian from making a cluster "main", and starting it, beside the server's package. A file
 # of our own that is gone after the installation is the least that does it: createcluster.conf
