@@ -349,7 +349,7 @@ salvage(ffe_builder *b, const ffe_node *root)
 {
 	ffe_variant fallback;
 	ffe_node node;
-	ffe_type type;
+	ffe_type type = FFE_TYPE_BOOLEAN;
 
 	if (root->kind != FFE_OBJECT)
 		return;

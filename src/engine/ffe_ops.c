@@ -18,10 +18,13 @@ bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	return a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
-/* Folding takes a large buffer: it is kept out of the functions that most conditions go through. */
-#define FOLDING __attribute__((noinline))
+/*
+ * Operators stay functions of their own: merged into ffe_test_scalar, each condition would save the
+ * registers, and those that fold set up the buffers, of all of them.
+ */
+#define APART __attribute__((noinline))
 
-FOLDING static bool
+APART static bool
 equals_folded(const ffe_doc *doc, ffe_ref str, const ffe_node *node)
 {
 	char folded[FOLDED_MAX];
@@ -44,7 +47,7 @@ equals_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
  * Looks for needles in folded text, a window at a time, each window beginning with the end of the
  * one before: a needle that lies across a border is found whole.
  */
-FOLDING static bool
+APART static bool
 contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *node)
 {
 	const ffe_entry *entries = FFE_AT(doc, needles->entries, ffe_entry);
@@ -78,7 +81,7 @@ contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *no
 	}
 }
 
-static bool
+APART static bool
 contains_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const ffe_table *needles = &test->u.table;
@@ -97,7 +100,7 @@ contains_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 	return false;
 }
 
-static bool
+APART static bool
 has_edge(const ffe_doc *doc, const ffe_test *test, const char *s, size_t len)
 {
 	const ffe_ref *parts = FFE_AT(doc, test->u.list, ffe_ref);
@@ -116,7 +119,7 @@ has_edge(const ffe_doc *doc, const ffe_test *test, const char *s, size_t len)
  * starts_with and ends_with on folded text. One byte of it comes from four of the attribute at
  * most, so no more than that has to be folded; folding makes it at most half as long again.
  */
-FOLDING static bool
+APART static bool
 has_edge_folded(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const char *s = node->u.str;
@@ -138,7 +141,7 @@ has_edge_folded(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 	return has_edge(doc, test, folded, ffe_fold(s, (size_t) (end - s), folded, sizeof(folded)));
 }
 
-static bool
+APART static bool
 matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const uint32_t *patterns = FFE_AT(doc, test->u.list, uint32_t);
@@ -171,7 +174,7 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 
 /* ---------- tables ---------- */
 
-FOLDING static bool
+APART static bool
 in_table_folded(const ffe_doc *doc, const ffe_table *table, const ffe_node *node)
 {
 	char folded[FOLDED_MAX];
@@ -181,7 +184,7 @@ in_table_folded(const ffe_doc *doc, const ffe_table *table, const ffe_node *node
 		   ffe_table_string(doc, table, folded, len, ffe_hash_string(folded, len)) != NULL;
 }
 
-static bool
+APART static bool
 in_table(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 {
 	const ffe_table *table = &test->u.table;
@@ -230,7 +233,7 @@ compare_number(ffe_state *st, const ffe_test *test, ffe_slot *slot)
 	}
 }
 
-static bool
+APART static bool
 compare_time(const ffe_test *test, ffe_slot *slot)
 {
 	if (slot->node.kind != FFE_STRING)
@@ -246,7 +249,7 @@ compare_time(const ffe_test *test, ffe_slot *slot)
 	return test->op == FFE_OP_BEFORE ? slot->time < test->u.time : slot->time > test->u.time;
 }
 
-static bool
+APART static bool
 compare_version(const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 {
 	int c;
@@ -278,7 +281,7 @@ compare_version(const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 	}
 }
 
-static bool
+APART static bool
 in_networks(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const ffe_network *networks = FFE_AT(doc, test->u.list, ffe_network);
@@ -320,8 +323,8 @@ compare_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot
 /* ---------- the whole ---------- */
 
 /* An attribute, or an element of one, that is no array. */
-static bool
-test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
+bool
+ffe_test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *slot)
 {
 	const ffe_node *node = &slot->node;
 
@@ -356,6 +359,10 @@ test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *s
 			return compare_time(test, slot);
 		case FFE_OP_IN_CIDR:
 			return in_networks(doc, test, node);
+		case FFE_OP_EXISTS:
+			return true;
+		case FFE_OP_NOT_EXISTS:
+			return false;
 		default:
 			return compare_version(doc, test, slot);
 	}
@@ -388,23 +395,17 @@ test_array(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_no
 		st->reader->element(array, i, &slot.node);
 		if (slot.node.kind == FFE_BOOL || slot.node.kind == FFE_NUMBER ||
 			slot.node.kind == FFE_STRING)
-			found = (asks_element ? is_element : test_scalar)(st, doc, test, &slot);
+			found = (asks_element ? is_element : ffe_test_scalar)(st, doc, test, &slot);
 	}
 	return found != (test->op == FFE_OP_NOT_CONTAINS);
 }
 
 bool
-ffe_test_attribute(ffe_state *st, const ffe_set *set, const ffe_doc *doc, const ffe_test *test)
+ffe_test_other(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_slot *slot)
 {
-	ffe_slot *slot = ffe_state_slot(st, set, test->attr);
-
 	if (slot->node.kind <= FFE_NULL)
 		return test->op == FFE_OP_NOT_EXISTS;
 	if (test->op == FFE_OP_EXISTS || test->op == FFE_OP_NOT_EXISTS)
 		return test->op == FFE_OP_EXISTS;
-	if (slot->node.kind == FFE_ARRAY)
-		return test_array(st, doc, test, &slot->node);
-	if (slot->node.kind == FFE_OBJECT)
-		return false;
-	return test_scalar(st, doc, test, slot);
+	return slot->node.kind == FFE_ARRAY && test_array(st, doc, test, &slot->node);
 }

@@ -95,9 +95,24 @@ extern const char *ffe_state_unit(ffe_state *st, const ffe_set *set, uint32_t by
 extern uint32_t ffe_slot_hash(ffe_slot *slot);
 extern bool ffe_slot_number(ffe_state *st, ffe_slot *slot);
 
-/* Whether a condition on an attribute holds; failure is left in st->failure. */
-extern bool ffe_test_attribute(ffe_state *st, const ffe_set *set, const ffe_doc *doc,
-							   const ffe_test *test);
+/*
+ * Whether a condition on an attribute holds, by what the attribute is: a scalar, or anything else.
+ * Failure is left in st->failure.
+ */
+extern bool ffe_test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test,
+							ffe_slot *slot);
+extern bool ffe_test_other(ffe_state *st, const ffe_doc *doc, const ffe_test *test,
+						   const ffe_slot *slot);
+
+static inline bool
+ffe_test_attribute(ffe_state *st, const ffe_set *set, const ffe_doc *doc, const ffe_test *test)
+{
+	ffe_slot *slot = ffe_state_slot(st, set, test->attr);
+
+	if (ffe_likely(slot->node.kind >= FFE_BOOL && slot->node.kind <= FFE_STRING))
+		return ffe_test_scalar(st, doc, test, slot);
+	return ffe_test_other(st, doc, test, slot);
+}
 
 /* ---------- explanations (ffe_explain.c), called only while st->trace is set ---------- */
 

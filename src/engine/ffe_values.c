@@ -272,7 +272,7 @@ ffe_compile_values(ffe_builder *b, const ffe_node *root)
 	ffe_vec variants = {NULL, 0, 0, sizeof(ffe_variant)};
 	ffe_variant fallback;
 	ffe_node value;
-	ffe_type type;
+	ffe_type type = FFE_TYPE_BOOLEAN;
 	ffe_ref ref;
 	size_t mark;
 	bool done;
