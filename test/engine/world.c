@@ -211,8 +211,8 @@ count_step(void *arg, const ffe_step *step)
 {
 	world *w = arg;
 
-	assert_non_null(step->path);
-	assert_non_null(step->detail);
+	assert_true(is_utf8(step->path));
+	assert_true(is_utf8(step->detail));
 	w->steps++;
 }
 

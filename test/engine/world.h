@@ -98,6 +98,9 @@ extern const ffe_result *world_evaluate(world *w, const char *flag, const char *
 extern const char *variant_of(const ffe_result *result);
 extern const char *rule_of(const ffe_result *result);
 
+/* Whether a string is UTF-8: what people read must never end in half a character. */
+extern bool is_utf8(const char *string);
+
 /*
  * Evaluates and compares: the reason, the variant's key and the rule's id (NULL for none), and
  * that there is no error.
@@ -175,6 +178,12 @@ typedef struct refusal
 	check_refusals_at(object, format, status, rows, LENGTH(rows), __FILE__, __LINE__)
 extern void check_refusals_at(ffe_object object, const char *format, ffe_status status,
 							  const refusal *rows, size_t count, const char *file, int line);
+
+/*
+ * json with the value at a path (written as errors write it: "rules[0].if.attr") replaced or
+ * added; with value NULL, taken out.
+ */
+extern const char *changed(const char *json, const char *path, const char *value);
 
 /* ---------- files ---------- */
 

@@ -9,6 +9,15 @@
 
 /* ---------- results ---------- */
 
+bool
+is_utf8(const char *string)
+{
+	json_t *json = string == NULL ? NULL : json_string(string);
+
+	json_decref(json);
+	return json != NULL;
+}
+
 const char *
 variant_of(const ffe_result *result)
 {
@@ -77,7 +86,7 @@ expect_error_at(world *w, const char *flag, const char *context, ffe_status stat
 	if (result->culprit != FFE_NO_ID)
 		named = ffe_set_key(w->set, result->culprit, NULL);
 	if (result->reason == FFE_ERROR_FALLBACK && result->status == status && !result->exposed &&
-		same(named, culprit) && message[0] != '\0')
+		same(named, culprit) && message[0] != '\0' && is_utf8(message))
 		return;
 	print_error("%s for %s\n  expected %s by %s\n  got %s by %s\n", flag, or_none(context),
 				ffe_status_name(status), or_none(culprit), describe(w, result), or_none(named));
@@ -120,7 +129,8 @@ is_refused(ffe_object object, const char *json, ffe_status wanted, const char *p
 		return false;
 	}
 	if (status == wanted && error.status == wanted && strcmp(error.path, path) == 0 &&
-		error.message[0] != '\0' && (strstr(error.message, part) || strstr(error.hint, part)))
+		error.message[0] != '\0' && (strstr(error.message, part) || strstr(error.hint, part)) &&
+		is_utf8(error.path) && is_utf8(error.message) && is_utf8(error.hint))
 		return true;
 	print_error("%.300s\n  expected %s at \"%s\", \"%s\"\n  got %s at \"%s\", \"%s\" (%s)\n", json,
 				ffe_status_name(wanted), path, part, ffe_status_name(status), error.path,
@@ -192,6 +202,61 @@ check_refusals_at(ffe_object object, const char *format, ffe_status status, cons
 		return;
 	print_error("%zu of %zu definitions are judged wrong\n", wrong, count);
 	_fail(file, line);
+}
+
+/* ---------- changing a definition ---------- */
+
+/* The value that path goes through next; *path moves behind it. key is empty for an element. */
+static json_t *
+step_into(json_t *json, const char **path, char key[64], size_t *index)
+{
+	int len = 0;
+
+	key[0] = '\0';
+	if (sscanf(*path, "[%zu]%n", index, &len) == 1 && len > 0)
+		*path += len;
+	else if (sscanf(*path, ".%63[^.[]%n", key, &len) == 1 ||
+			 sscanf(*path, "%63[^.[]%n", key, &len) == 1)
+		*path += len;
+	else
+		fail_msg("no path: %s", *path);
+	return key[0] == '\0' ? json_array_get(json, *index) : json_object_get(json, key);
+}
+
+static void
+change(json_t *json, const char *path, json_t *value)
+{
+	size_t index = 0;
+	char key[64];
+	json_t *inside = step_into(json, &path, key, &index);
+
+	if (path[0] != '\0')
+	{
+		assert_non_null(inside);
+		change(inside, path, value);
+	}
+	else if (value == NULL)
+		assert_int_equal(json_object_del(json, key), 0);
+	else if (key[0] != '\0')
+		assert_int_equal(json_object_set_new(json, key, value), 0);
+	else
+		assert_int_equal(json_array_set_new(json, index, value), 0);
+}
+
+const char *
+changed(const char *json, const char *path, const char *value)
+{
+	json_t *parsed = json_from(json);
+	const char *copy;
+	char *dumped;
+
+	change(parsed, path, value == NULL ? NULL : json_from(value));
+	dumped = json_dumps(parsed, JSON_COMPACT);
+	assert_non_null(dumped);
+	copy = text("%s", dumped);
+	free(dumped);
+	json_decref(parsed);
+	return copy;
 }
 
 /* ---------- conditions ---------- */
