@@ -122,6 +122,9 @@ typedef struct FfSite
 	char key[FFE_MAX_KEY + 1];
 } FfSite;
 
+/* Grows when ids lose their meaning. */
+extern uint64 ff_cache_serial;
+
 /*
  * Finds the namespace and the key for a site, whose name is set. FFE_OK, or why it can't be
  * evaluated.
@@ -129,7 +132,11 @@ typedef struct FfSite
 extern ffe_status ff_cache_find(FfSite *site, const char *key, uint32 key_len);
 
 /* Whether what was found still holds. */
-extern bool ff_cache_site_is_current(const FfSite *site);
+static inline bool
+ff_cache_site_is_current(const FfSite *site)
+{
+	return site->serial == ff_cache_serial && site->setting == ff_namespace_changes;
+}
 
 /*
  * Makes the flag that the site stands for ready to be evaluated under the active snapshot, with all

@@ -29,7 +29,7 @@ static MemoryContext cache_context = NULL;
 static ffe_state *state = NULL;
 
 /* Grows when ids lose their meaning; call sites compare it. */
-static uint64 cache_serial = 1;
+uint64 ff_cache_serial = 1;
 
 static uint32 current_walk = 0;
 
@@ -115,7 +115,7 @@ reset_namespace(FfNamespace *space)
 	ff_contents++;
 	space->all_ids = NULL;
 	space->all_count = 0;
-	cache_serial++;
+	ff_cache_serial++;
 }
 
 /* Looks up the tables again after an invalidation. */
@@ -412,7 +412,7 @@ ff_cache_find(FfSite *site, const char *key, uint32 key_len)
 	site->id = ffe_set_intern(site->space->set, FFE_FLAG, key, key_len);
 	if (site->id == FFE_NO_ID || !ff_grow_entries(site->space))
 		return FFE_NO_MEMORY;
-	site->serial = cache_serial;
+	site->serial = ff_cache_serial;
 	site->key_len = key_len;
 	memmove(site->key, key, key_len);
 	return FFE_OK;
@@ -428,13 +428,13 @@ make_ready(FfSite *site)
 
 	if (status != FFE_OK)
 		return status;
-	if (site->serial != cache_serial)
+	if (site->serial != ff_cache_serial)
 	{
 		/* a namespace began anew: the id has to be found again, in a set that is ready */
 		site->id = ffe_set_intern(space->set, FFE_FLAG, site->key, site->key_len);
 		if (site->id == FFE_NO_ID || !ff_grow_entries(space))
 			return FFE_NO_MEMORY;
-		site->serial = cache_serial;
+		site->serial = ff_cache_serial;
 	}
 	if (wide_stamp_is_good(&space->entries[site->id].closure, &now))
 		return FFE_OK;
@@ -450,7 +450,7 @@ ff_cache_ready(FfSite *site)
 	ffe_status status;
 
 	AcceptInvalidationMessages();
-	if (likely(site->serial == cache_serial && space->generation == ff_generation &&
+	if (likely(site->serial == ff_cache_serial && space->generation == ff_generation &&
 			   space->acl_generation == ff_generation && space->may_evaluate && !space->failed &&
 			   space->role == GetUserId()))
 	{
@@ -468,12 +468,6 @@ ff_cache_ready(FfSite *site)
 	status = make_ready(site);
 	site->reads_context = status != FFE_OK || space->entries[site->id].reads_context;
 	return status;
-}
-
-bool
-ff_cache_site_is_current(const FfSite *site)
-{
-	return site->serial == cache_serial && site->setting == ff_namespace_changes;
 }
 
 /* ---------- what others ask ---------- */

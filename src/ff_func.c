@@ -16,6 +16,7 @@
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -34,6 +35,7 @@
 typedef struct FfCall
 {
 	FfSite site;
+	bool same_flag; /* key and namespace are constants of the query: no need to compare them */
 	TupleDesc desc; /* ff_evaluate's result */
 
 	ffe_result result;
@@ -53,12 +55,33 @@ ff_statement_time(void)
 
 /* ---------- call sites ---------- */
 
-static FfCall *
+/*
+ * Whether an argument is a constant. A parameter is none: the expressions of PL/pgSQL are kept
+ * for many calls, and their parameters change.
+ */
+static bool
+is_constant(FmgrInfo *flinfo, int arg)
+{
+	FuncExpr *call = (FuncExpr *) flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) && list_length(call->args) > arg &&
+		   IsA(list_nth(call->args, arg), Const);
+}
+
+static pg_noinline FfCall *
+make_call(FmgrInfo *flinfo)
+{
+	FfCall *call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(FfCall));
+
+	call->same_flag = is_constant(flinfo, ARG_KEY) && is_constant(flinfo, ARG_NAMESPACE);
+	flinfo->fn_extra = call;
+	return call;
+}
+
+static inline FfCall *
 get_call(FmgrInfo *flinfo)
 {
-	if (unlikely(flinfo->fn_extra == NULL))
-		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(FfCall));
-	return flinfo->fn_extra;
+	return likely(flinfo->fn_extra != NULL) ? flinfo->fn_extra : make_call(flinfo);
 }
 
 /* Whether the namespace argument is the one that the site was found with. */
@@ -80,33 +103,47 @@ get_text(FunctionCallInfo fcinfo, int arg)
 	return likely(VARATT_IS_4B_U(plain) || VARATT_IS_SHORT(plain)) ? plain : PG_GETARG_TEXT_PP(arg);
 }
 
-/* Looks the flag up, unless the call site did so before. */
-static inline ffe_status
-prepare(FmgrInfo *flinfo, FfCall *call, const text *key, const text *name)
+/* Whether the call site has been asked for another flag than last time. */
+static bool
+asks_another(FunctionCallInfo fcinfo, const FfSite *site)
 {
+	const text *key = get_text(fcinfo, ARG_KEY);
+	const text *name = PG_ARGISNULL(ARG_NAMESPACE) ? NULL : get_text(fcinfo, ARG_NAMESPACE);
+
+	return site->key_len != VARSIZE_ANY_EXHDR(key) ||
+		   memcmp(site->key, VARDATA_ANY(key), site->key_len) != 0 || !same_name(site, name);
+}
+
+/* Looks the flag up. */
+static pg_noinline ffe_status
+find(FunctionCallInfo fcinfo, FfCall *call)
+{
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	FfSite *site = &call->site;
-	uint32 len = VARSIZE_ANY_EXHDR(key);
-	ffe_status status;
+	const text *key = get_text(fcinfo, ARG_KEY);
 
-	if (unlikely(!ff_cache_site_is_current(site) || site->key_len != len ||
-				 memcmp(site->key, VARDATA_ANY(key), len) != 0 || !same_name(site, name)))
+	call->constant_contents = 0;
+	if (site->name != NULL)
+		pfree(site->name);
+	site->name =
+		PG_ARGISNULL(ARG_NAMESPACE) ? NULL : text_to_cstring(get_text(fcinfo, ARG_NAMESPACE));
+	MemoryContextSwitchTo(old);
+	return ff_cache_find(site, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+}
+
+/* Makes the flag ready, and looks it up unless the call site did so before. */
+static inline ffe_status
+prepare(FunctionCallInfo fcinfo, FfCall *call)
+{
+	if (unlikely(!ff_cache_site_is_current(&call->site) ||
+				 (!call->same_flag && asks_another(fcinfo, &call->site))))
 	{
-		call->constant_contents = 0;
-		if (site->name != NULL)
-			pfree(site->name);
-		site->name = NULL;
-		if (name != NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(flinfo->fn_mcxt);
+		ffe_status status = find(fcinfo, call);
 
-			site->name = text_to_cstring(name);
-			MemoryContextSwitchTo(old);
-		}
-		status = ff_cache_find(site, VARDATA_ANY(key), len);
 		if (status != FFE_OK)
 			return status;
 	}
-	return ff_cache_ready(site);
+	return ff_cache_ready(&call->site);
 }
 
 /* ---------- contexts ---------- */
@@ -185,8 +222,7 @@ evaluate(FunctionCallInfo fcinfo, FfCall *call)
 		failed(&call->result, FFE_FLAG_NOT_FOUND);
 		return false;
 	}
-	status = prepare(fcinfo->flinfo, call, get_text(fcinfo, ARG_KEY),
-					 PG_ARGISNULL(ARG_NAMESPACE) ? NULL : get_text(fcinfo, ARG_NAMESPACE));
+	status = prepare(fcinfo, call);
 	if (unlikely(status != FFE_OK))
 	{
 		call->constant_contents = 0;
