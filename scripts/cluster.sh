@@ -90,8 +90,10 @@ launch()
 		options+=" -c $setting"
 	done
 	say "$port" >"$dir/port"
-	as_user "$user" "$bindir/pg_ctl" start -w -s -D "$dir/data" -l "$dir/data/server.log" \
-		-o "$options" 2>/dev/null
+	# in a session of its own: a signal that ended pg_ctl now would leave us a server on its way up
+	# or down that nobody waits for
+	as_user "$user" setsid --wait "$bindir/pg_ctl" start -w -s -D "$dir/data" \
+		-l "$dir/data/server.log" -o "$options" 2>/dev/null
 }
 
 launch_failed()
@@ -175,6 +177,10 @@ stop()
 	rm -rf -- "$dir"/{data,s,socket,port,pgpass,initdb.log}
 	[[ ! -d $dir ]] || rmdir -- "$dir"
 }
+
+# With traps set, a signal makes this script wait for the program it runs. Otherwise a caller that
+# removes the cluster after a Ctrl-C would race with an initdb that is not gone yet.
+at_exit :
 
 [[ $# -ge 2 && -n $2 ]] || usage
 command=$1

@@ -7,11 +7,17 @@
 
 set -euo pipefail
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+. "$root/scripts/lib.sh"
+
+clean_up()
+{
+	rm -rf "$out"
+	"$root/scripts/cluster.sh" stop "$dir"
+}
+
 dir=$(mktemp -d /tmp/ff-readme.XXXXXX)
 out=$(mktemp -d)
-trap '"$root/scripts/cluster.sh" stop "$dir"; rm -rf "$out"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+at_exit clean_up
 
 demo_psql()
 {
