@@ -15,6 +15,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -191,13 +192,14 @@ keep_version(const FfTable *table, TriggerData *data, HeapTuple row)
 }
 
 /*
- * Whether rows come from another database, where they were checked and got their versions: logical
- * replication's apply, or a restore that says so. They come in any order, and are kept as they are.
+ * Whether rows come from another database, where they were checked and got their versions: by
+ * logical replication's apply, or from a dump. They come in any order, and are kept as they are. A
+ * dump turns check_function_bodies off for the same reason: what its objects refer to may follow.
  */
 static bool
-is_replica(void)
+is_copied(void)
 {
-	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA || !check_function_bodies;
 }
 
 PG_FUNCTION_INFO_V1(ff_validate_trigger);
@@ -217,13 +219,13 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 	describe_or_fail(&table, data->tg_relation, trigger_object(data));
 	key_datum = column(&table, "key", is_update ? data->tg_trigtuple : row, desc, &isnull);
 	key = isnull ? pstrdup("") : TextDatumGetCString(key_datum);
-	if (is_update && !is_replica())
+	if (is_update && !is_copied())
 	{
 		check_immutable(&table, "key", data, key);
 		if (table.object == FFE_FLAG)
 			check_immutable(&table, "type", data, key);
 	}
-	if (!is_replica())
+	if (!is_copied())
 		row = keep_version(&table, data, row);
 	check_definition(&table, row, desc, key);
 	return PointerGetDatum(row);
@@ -329,7 +331,7 @@ ff_check_trigger(PG_FUNCTION_ARGS)
 	bool isnull;
 	char *key;
 
-	if (is_replica())
+	if (is_copied())
 		return PointerGetDatum(NULL);
 	describe_or_fail(&table, data->tg_relation, object);
 	key = TextDatumGetCString(
