@@ -14,7 +14,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev)
-check_packages=(libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
+check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind)
 bench_packages=(valgrind libjansson-dev)
 
