@@ -424,6 +424,7 @@ make_ready(FfSite *site)
 {
 	FfNamespace *space = site->space;
 	FfSnapKey now = snap_key(GetActiveSnapshot());
+	FfEntry *entry;
 	ffe_status status = ff_begin(space, &now);
 
 	if (status != FFE_OK)
@@ -436,8 +437,15 @@ make_ready(FfSite *site)
 			return FFE_NO_MEMORY;
 		site->serial = ff_cache_serial;
 	}
-	if (wide_stamp_is_good(&space->entries[site->id].closure, &now))
+	entry = &space->entries[site->id];
+	if (wide_stamp_is_good(&entry->closure, &now))
+	{
+		/* good for this snapshot as well: the next row needs not ask so much */
+		entry->closure.stamp.snap = now;
+		entry->used = true;
+		ff_counts.hits++;
 		return FFE_OK;
+	}
 	ff_notice();
 	return ff_check_closure(space, site->id, &now);
 }
