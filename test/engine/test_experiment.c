@@ -38,6 +38,31 @@ traffic_is_independent_of_the_rollout(void **state)
 	world_free(w);
 }
 
+/* Inside by a thousandth of a percent, or outside by one. */
+static void
+traffic_ends_where_it_says(void **state)
+{
+	world *w = world_new();
+
+	(void) state;
+	for (unsigned i = 0; i < 50; i++)
+	{
+		const char *unit = text("user-%u", i);
+		uint32_t bucket = ffe_bucket("f:traffic", 9, unit, strlen(unit), NULL);
+
+		for (uint32_t more = 0; more <= 1; more++)
+		{
+			put_flag(w, text("{'key': 'f', 'type': 'boolean', 'default_value': false,"
+							 " 'experiment': {'active': true, 'traffic': %u.%03u},"
+							 " 'rollout': [{'variant': 'on', 'weight': 100}]}",
+							 (bucket + more) / 1000, (bucket + more) % 1000));
+			expect(w, "f", text("{'user_id': '%s'}", unit), more ? FFE_ROLLOUT : FFE_DEFAULT,
+				   more ? "on" : "off", NULL);
+		}
+	}
+	world_free(w);
+}
+
 static void
 traffic_comes_after_overrides_and_before_rules(void **state)
 {
@@ -151,6 +176,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(traffic_is_independent_of_the_rollout),
+		cmocka_unit_test(traffic_ends_where_it_says),
 		cmocka_unit_test(traffic_comes_after_overrides_and_before_rules),
 		cmocka_unit_test(no_unit_takes_no_part),
 		cmocka_unit_test(inactive_experiments_stop_nobody),
