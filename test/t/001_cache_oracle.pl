@@ -15,7 +15,7 @@ my $seed = $ENV{FF_ORACLE_SEED} || time;
 
 my $node = PostgreSQL::Test::Cluster->new('oracle');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
-$node->append_conf('postgresql.conf', 'fsync = off');
+$node->append_conf('postgresql.conf', "fsync = off\nmax_prepared_transactions = 5");
 $node->start;
 
 sub dsn
@@ -36,11 +36,13 @@ sub prepare_database
 
 diag "seed $seed, $operations operations";
 prepare_database('ours');
-my ($checks, @wrong) = Oracle::play(dsn => dsn('ours'), seed => $seed, operations => $operations);
-diag "$checks answers compared";
-cmp_ok($checks, '>', $operations / 4, 'the sessions got to compare answers');
-is(scalar @wrong, 0, 'every answer is what the table says')
-  or diag "seed $seed, first of them, after what its session did:\n", join(";\n", @{ $wrong[0] });
+my $played = Oracle::play(dsn => dsn('ours'), seed => $seed, operations => $operations);
+my %kinds = %{ $played->{kinds} };
+diag "$played->{checks} answers compared: ", join(', ', map { "$_ $kinds{$_}" } sort keys %kinds);
+cmp_ok($played->{checks}, '>', $operations / 4, 'the sessions got to compare answers');
+cmp_ok($played->{evictions}, '>', $operations / 100, 'the smallest cache dropped documents');
+is(scalar @{ $played->{wrong} }, 0, 'every answer is what the table says')
+  or diag "seed $seed, the first of them, operations and what they did:\n", join("\n", @{ $played->{wrong}[0] });
 
 # The obvious rule, in a module of its own: the functions of one database are made to point to it.
 my $source = $ENV{FF_SOURCE} or die "FF_SOURCE is not set: it names the sources of ff";
@@ -50,10 +52,10 @@ system_or_bail('make', '-s', '-C', $naive, 'clean', 'with_llvm=no');
 system_or_bail('make', '-s', '-C', $naive, 'with_llvm=no', 'FF_CFLAGS=-DFF_TEST_NAIVE_CACHE');
 prepare_database('naive');
 $node->safe_psql('naive', "UPDATE pg_proc SET probin = '$naive/ff' WHERE probin = '\$libdir/ff'");
-($checks, @wrong) = Oracle::play(
+$played = Oracle::play(
 	dsn => dsn('naive'), seed => $seed, operations => $operations, until_wrong => 1);
-diag "the obvious rule: wrong after $checks answers";
-cmp_ok(scalar @wrong, '>', 0, 'the test catches the obvious rule');
+diag "the obvious rule: wrong after $played->{checks} answers";
+cmp_ok(scalar @{ $played->{wrong} }, '>', 0, 'the test catches the obvious rule');
 
 $node->stop;
 done_testing();

@@ -51,6 +51,7 @@ $writer->disconnect;
 $primary->stop;
 $standby->promote;
 is(Ff::value($reader, $ask), 3, 'the session lives through promotion');
+is(Ff::value($reader, q{SELECT ff_number('f') || ' ' || coalesce(pg_current_xact_id_if_assigned()::text, 'none')}), '3 none', 'evaluation takes no transaction id');
 $standby->safe_psql('postgres', q{UPDATE ff.flags SET default_value = '5' WHERE key = 'f'});
 is(Ff::value($reader, $ask), 5, 'and sees the first change of the new primary');
 $reader->do(q{UPDATE ff.flags SET default_value = '6' WHERE key = 'f'});

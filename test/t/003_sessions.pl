@@ -38,6 +38,17 @@ is(Ff::value($two, q{SELECT count(*) FROM generate_series(1, 10000) g WHERE ff_n
 $one->do(q{UPDATE ff.flags SET default_value = '-1' WHERE key = 'n-5000'});
 is(Ff::value($two, q{SELECT count(*) FROM generate_series(1, 10000) g WHERE ff_number('n-' || g) = g}), 9999, 'after one of them changed');
 is(Ff::value($two, q{SELECT count(*) FROM ff_evaluate_all('{}')}), 10002, 'all at once');
+$one->do(q{UPDATE ff.flags SET default_value = '-2' WHERE key = 'n-10000'});
+is(Ff::value($two, q{SELECT count(*) || ' ' || sum(value::int) FILTER (WHERE flag_key IN ('n-5000', 'n-10000')) FROM ff_evaluate_all('{}')}),
+	'10002 -3', 'all at once, after another changed');
+is(Ff::value($two, q{SELECT flags FROM ff_cache_info()}), 10002, 'which the cache has');
+
+# documents go when the next evaluation begins; what was evaluated last stays
+$two->do(q{SET ff.cache_size = '2MB'});
+is(Ff::value($two, q{SELECT ff_number('n-1')}), 1, 'with less room');
+cmp_ok(Ff::value($two, q{SELECT bytes FROM ff_cache_info()}), '<', 2.2 * 1024 * 1024, 'the cache is no larger');
+is(Ff::value($two, q{SELECT count(*) FROM generate_series(1, 10000) g WHERE ff_number('n-' || g) = g}), 9998, 'and all flags are answered');
+$two->do('RESET ff.cache_size');
 
 # more messages than the queue holds make a session forget everything
 $two->do('BEGIN');
@@ -67,6 +78,27 @@ $one->do(q{PREPARE TRANSACTION 'two-phase'});
 is(Ff::value($one, $ask) . Ff::value($two, $ask), '44', 'a prepared transaction is not seen');
 $one->do(q{COMMIT PREPARED 'two-phase'});
 is(Ff::value($one, $ask) . Ff::value($two, $ask), '55', 'until it is committed');
+$one->do('BEGIN');
+set($one, 6);
+is(Ff::value($one, $ask), 6, 'another transaction');
+$one->do(q{PREPARE TRANSACTION 'two-phase'});
+$one->do(q{ROLLBACK PREPARED 'two-phase'});
+is(Ff::value($one, $ask) . Ff::value($two, $ask), '55', 'is prepared and rolled back');
+
+# triggers, plpgsql and savepoints
+$one->do('BEGIN');
+$one->do('SAVEPOINT s');
+set($one, 6);
+is(Ff::value($one, $ask), 6, 'a change after a savepoint');
+$one->do('ROLLBACK TO s');
+is(Ff::value($one, $ask), 5, 'which is rolled back to');
+$one->do('ROLLBACK');
+$one->do(q{CREATE TABLE seen (value float8)});
+$one->do(q{CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO seen VALUES (ff_number(NEW.key)); RETURN NULL; END'});
+$one->do(q{CREATE TRIGGER see AFTER UPDATE ON ff.flags FOR EACH ROW WHEN (NEW.key = 'f') EXECUTE FUNCTION see()});
+set($one, 5.5);
+is(Ff::value($one, 'SELECT value FROM seen'), 5.5, 'a trigger after the change sees it');
+$one->do('DROP FUNCTION see CASCADE');
 
 # behind the triggers' back: the statement that enables them again tells everybody
 $one->do('ALTER TABLE ff.flags DISABLE TRIGGER USER');

@@ -1,31 +1,55 @@
 # test/t/Oracle.pm: random operations over several sessions, each answer of the cache held against
 # an evaluation without it.
 #
-# ff_explain compiles what the statement's snapshot shows and uses nothing of the cache. So the two
+# ff_explain compiles what the statement's snapshot shows and uses no cached document. So the two
 # are compared within one statement: whatever the isolation level, the savepoint or the age of the
-# cursor, they must agree. Sessions never wait for one another: a lock that is not to be had is an
-# error after some milliseconds, and the transaction ends.
+# cursor, they must agree. Sessions take turns, statement by statement: between a commit and its
+# invalidation messages there is a moment in which other sessions may see the row and not yet the
+# message, as with the catalogs, and a comparison within it would prove nothing. They never wait
+# for one another: a lock that is not to be had is an error after some milliseconds.
 package Oracle;
 
 use strict;
 use warnings;
 use DBI;
+use List::Util;
+use OracleSession;
 
-our @keys = qw(number top middle bottom rolled listed absent);
+# Flags that are changed, and flags that are only large, so that a small cache can't hold them all.
+our @small = qw(number top middle bottom rolled listed absent);
+our @large = map { "large-$_" } 1 .. 14;
 
-# Whether ff_evaluate and ff_explain agree; %s: the key, as an expression; $ctx is in scope as c.
-my $agree = q{(SELECT coalesce(e.value, 'null') = x.d -> 'value' AND e.reason = x.d ->> 'reason'
-	AND e.variant_key IS NOT DISTINCT FROM x.d ->> 'variant_key'
-	AND e.rule_id IS NOT DISTINCT FROM x.d ->> 'rule_id'
-	AND e.error_code IS NOT DISTINCT FROM x.d ->> 'error_code'
-	FROM ff_evaluate(%1$s, %2$s) e,
-		(SELECT detail::jsonb AS d FROM ff_explain(%1$s, %2$s) WHERE stage = 'result') x)};
+# Whether columns of an answer, as a, are what ff_explain says; %1$s: key, %2$s: context. Never null:
+# a comparison that comes to nothing would pass for one that was not made.
+my $equal = q{(SELECT coalesce(a.value, 'null') IS NOT DISTINCT FROM x.d -> 'value' AND a.reason IS NOT DISTINCT FROM x.d ->> 'reason'
+	AND a.variant_key IS NOT DISTINCT FROM x.d ->> 'variant_key'
+	AND a.rule_id IS NOT DISTINCT FROM x.d ->> 'rule_id'
+	AND a.error_code IS NOT DISTINCT FROM x.d ->> 'error_code'
+	FROM (SELECT detail::jsonb AS d FROM ff_explain(%1$s, %2$s) WHERE stage = 'result') x)};
 
-sub agree { return sprintf($agree, @_); }
+# Whether ff_evaluate and ff_explain agree.
+sub agree
+{
+	my ($key, $context) = @_;
+	return sprintf("coalesce((SELECT $equal FROM ff_evaluate(%1\$s, %2\$s) a), false)", $key, $context);
+}
+
+# Whether ff_evaluate_all answers for the active flags of the table, for all of them, and for each
+# as ff_explain does. Of the large ones, which take their time, one is explained.
+sub all_agree
+{
+	my ($context) = @_;
+	my $one = one_of(@large);
+	return sprintf(q{(SELECT coalesce(bool_and(coalesce(f.key = a.flag_key AND (f.key ^@ 'large' AND f.key <> '%1$s' OR %2$s), false)), true)
+		FROM (SELECT key FROM ff.flags WHERE state = 'active') f
+			FULL JOIN ff_evaluate_all(%3$s) a ON f.key = a.flag_key)}, $one, sprintf($equal, 'f.key', $context), $context);
+}
 
 sub one_of { return $_[ rand @_ ]; }
 
-sub context
+sub a_key { return q{'} . (rand() < 0.7 ? one_of(@small) : one_of(@large)) . q{'}; }
+
+sub a_context
 {
 	return sprintf(q{'{"user_id": "u%d", "n": %d}'::jsonb}, rand 20, rand 20);
 }
@@ -46,6 +70,11 @@ sub set_up
 		('listed', 'boolean', 'false', '[{"if": {"attr": "n", "op": "in_list", "value": [1, 2]}, "serve": "on"}]',
 			NULL, NULL),
 		('number', 'number', '0', NULL, NULL, NULL)});
+	$dbh->do(q{INSERT INTO ff.flags (key, type, default_value, rules, requires) SELECT k, 'boolean', 'false',
+			jsonb_build_array(jsonb_build_object('serve', 'on', 'if', jsonb_build_object('attr', 'user_id',
+				'op', 'in_list', 'value', (SELECT jsonb_agg('u' || g) FROM generate_series(1, 1000) g)))),
+			'[{"flag": "bottom", "variant": "on"}]'
+		FROM unnest(?::text[]) k}, undef, \@large);
 
 	# changes a flag and looks at it between its own commands
 	$dbh->do(q{CREATE FUNCTION change_and_check(value int) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -62,7 +91,37 @@ sub set_up
 			END;
 			RETURN ok AND } . agree(q{'number'}, q{'{}'}) . q{;
 		END $$});
+
+	# its expressions, and what they keep, live as long as the transaction
+	my %typed = (top => 'bool', bottom => 'bool', number => 'number', absent => 'bool');
+	$dbh->do('CREATE FUNCTION simple_expressions(context jsonb) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+		DECLARE ' . join(' ', map { "a_$_ text;" } sort keys %typed) . '
+		BEGIN ' . join(' ', map { "a_$_ := ff_$typed{$_}('$_', context);" } sort keys %typed) . '
+			RETURN ' . join(' AND ', map { "a_$_ IS NOT DISTINCT FROM (SELECT (detail::jsonb ->> 'value')"
+				. ($typed{$_} eq 'bool' ? '::boolean' : '') . "::text FROM ff_explain('$_', context) WHERE stage = 'result')" }
+				sort keys %typed) . ';
+		END $$');
 	return;
+}
+
+# What the triggers don't see. Enabling them again is what tells everybody, so it is one message to
+# the server: nobody looks in between.
+sub behind_the_triggers
+{
+	my ($table, $sql) = @_;
+	return "ALTER TABLE $table DISABLE TRIGGER USER; $sql; ALTER TABLE $table ENABLE TRIGGER USER";
+}
+
+# Rows that go, rows that break, and rows that change and nobody is told. What is deleted here must
+# not be upserted in change: to a transaction whose snapshot is older than the deletion, the table
+# would have two rows of that key, and which of them counts is anybody's guess.
+sub damage
+{
+	return behind_the_triggers('ff.flags', one_of(
+		q{UPDATE ff.flags SET rollout = '[{"variant": "nobody", "weight": 1}]' WHERE key = 'rolled'},
+		q{DELETE FROM ff.flags WHERE key = 'number'},
+		q{DELETE FROM ff.flags WHERE key = 'middle'},
+		sprintf(q{UPDATE ff.flags SET default_value = '%d' WHERE key = 'number'}, rand 1000)));
 }
 
 # A change of a flag or segment, as SQL.
@@ -70,186 +129,76 @@ sub change
 {
 	my $n = int rand 1_000_000;
 	my $switch = one_of('true', 'false');
+	my $large = one_of(@large);
 	my $users = join ', ', map { '"u' . int(rand 20) . '"' } 0 .. rand 5;
+	return damage() if rand() < 0.03;
 	return one_of(
 		qq{UPDATE ff.flags SET default_value = '$n' WHERE key = 'number'},
 		qq{UPDATE ff.flags SET enabled = $switch WHERE key = 'bottom'},
 		qq{UPDATE ff.flags SET default_value = '$switch' WHERE key = 'bottom'},
-		qq{UPDATE ff.flags SET enabled = $switch WHERE key IN ('middle', 'rolled')},
-		qq{UPDATE ff.segments SET included = '[$users]' WHERE key = 'some'},
+		qq{UPDATE ff.flags SET enabled = $switch WHERE key IN ('middle', '$large')},
+		qq{INSERT INTO ff.segments (key, included) VALUES ('some', '[$users]')
+			ON CONFLICT (key) DO UPDATE SET included = EXCLUDED.included},
 		sprintf(q~UPDATE ff.flags SET rollout = '[{"variant": "on", "weight": %d}]' WHERE key = 'rolled'~, $n % 101),
 		sprintf(q~UPDATE ff.flags SET rules[0]['if']['value'] = '[%d]' WHERE key = 'listed'~, $n % 20),
 		q{UPDATE ff.flags SET state = CASE state WHEN 'active' THEN 'archived' ELSE 'active' END WHERE key = 'listed'},
-		qq{INSERT INTO ff.flags (key, type, default_value) VALUES ('number', 'number', '$n')
-			ON CONFLICT (key) DO UPDATE SET default_value = EXCLUDED.default_value},
+		qq{INSERT INTO ff.flags (key, type, default_value) SELECT 'number', 'number', '$n'
+			WHERE NOT EXISTS (SELECT FROM ff.flags WHERE key = 'number')},
+		qq{INSERT INTO ff.flags (key, type, default_value, requires) SELECT 'middle', 'boolean', '$switch',
+			'[{"flag": "bottom", "variant": "on"}]' WHERE NOT EXISTS (SELECT FROM ff.flags WHERE key = 'middle')},
+		q{UPDATE ff.flags SET requires = CASE WHEN requires IS NULL THEN '[{"flag": "bottom", "variant": "on"}]'::jsonb END
+			WHERE key = 'middle'},
 		qq{INSERT INTO ff.flags (key, type, default_value) VALUES ('absent', 'boolean', '$switch')
-			ON CONFLICT DO NOTHING});
+			ON CONFLICT (key) DO UPDATE SET default_value = EXCLUDED.default_value});
 }
 
-package Oracle::Session;
-
-sub new
+# What an administrator does, outside of transactions.
+sub maintenance
 {
-	my ($class, $dsn, $number) = @_;
-	my $dbh = DBI->connect($dsn, undef, undef,
-		{ RaiseError => 1, PrintError => 0, AutoCommit => 1, pg_server_prepare => 0 });
-	$dbh->do(q{SET client_min_messages = error});
-	$dbh->do(q{SET lock_timeout = '5ms'});
-
-	# one session keeps next to nothing, so that documents go and come back all the time
-	$dbh->do(q{SET ff.cache_size = '256kB'}) if $number == 0;
-	my $self = bless { dbh => $dbh, number => $number, history => [], checks => 0, wrong => [] }, $class;
-	$self->forget;
-	return $self;
+	return one_of('VACUUM FULL ff.flags', 'VACUUM (FREEZE) ff.flags', 'ANALYZE ff.flags', 'REINDEX TABLE ff.flags',
+		'GRANT SELECT ON ff.flags TO PUBLIC',
+		behind_the_triggers('ff.segments', 'CREATE TEMP TABLE kept ON COMMIT DROP AS TABLE ff.segments;'
+			  . ' TRUNCATE ff.segments; INSERT INTO ff.segments TABLE kept'));
 }
 
-sub forget
+# Ends the transactions of all sessions but one, whose snapshot may be old, for what can't be done
+# while others write.
+sub quiet_moment
 {
-	my ($self) = @_;
-	@$self{qw(transaction savepoints cursors)} = (0, 0, []);
+	my ($stays, @others) = List::Util::shuffle(@_);
+	$_->end for grep { $_->{transaction} } @others;
+	$others[0]->end_all_prepared;
+	$others[0]->run(one_of(damage(), maintenance()));
 	return;
 }
 
-# Runs a statement; on an error the transaction ends. Returns its first column, or undef.
-sub run
-{
-	my ($self, $sql) = @_;
-	push @{ $self->{history} }, $sql;
-	shift @{ $self->{history} } if @{ $self->{history} } > 60;
-	my $row = eval {
-		if ($sql =~ /^(?:SELECT|FETCH|EXECUTE)/) { $self->{dbh}->selectrow_arrayref($sql) }
-		else { $self->{dbh}->do($sql); undef }
-	};
-	if (my $error = $@)
-	{
-		# what may be refused: a lock, a serialization failure, a reference, a second of its name
-		die "$sql: $error" unless $error =~ /lock timeout|could not serialize|deadlock|refers to|others use|already exists/;
-		push @{ $self->{history} }, '-- ' . substr($error, 0, 100), 'ROLLBACK';
-		$self->{dbh}->do('ROLLBACK') if $self->{transaction};
-		$self->forget;
-		return;
-	}
-	return $row && $row->[0];
-}
-
-sub check
-{
-	my ($self, $sql) = @_;
-	my $answer = $self->run($sql);
-	return unless defined $answer;
-	$self->{checks}++;
-	push @{ $self->{wrong} }, [ $sql, @{ $self->{history} } ] unless $answer;
-	return;
-}
-
-sub begin
-{
-	my ($self) = @_;
-	$self->run('BEGIN ISOLATION LEVEL '
-		  . Oracle::one_of('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'));
-	$self->{transaction} = 1;
-	return;
-}
-
-sub end
-{
-	my ($self) = @_;
-	$self->run(Oracle::one_of('COMMIT', 'COMMIT', 'ROLLBACK'));
-	$self->forget;
-	return;
-}
-
-# Declares a cursor whose rows are evaluated as they are fetched, under its old snapshot.
-sub declare
-{
-	my ($self) = @_;
-	my $name = 'c' . ++$self->{names};
-	my $keys = join ', ', map { "'$_'" } @Oracle::keys;
-	$self->run("DECLARE $name CURSOR FOR SELECT "
-		  . Oracle::agree('k.key', q{jsonb_build_object('user_id', 'u' || g, 'n', g)})
-		  . " FROM generate_series(1, 100) g, unnest(ARRAY[$keys]) AS k (key)");
-	push @{ $self->{cursors} }, $name if $self->{transaction};
-	return;
-}
-
-# What a session may do within a transaction, and how often.
-sub step_inside
-{
-	my ($self) = @_;
-	my $dice = rand;
-	if ($dice < 0.30) { $self->check('SELECT ' . Oracle::agree("'" . Oracle::one_of(@Oracle::keys) . "'", Oracle::context())) }
-	elsif ($dice < 0.50 && @{ $self->{cursors} }) { $self->check('FETCH 1 FROM ' . Oracle::one_of(@{ $self->{cursors} })) }
-	elsif ($dice < 0.60) { $self->declare }
-	elsif ($dice < 0.75) { $self->run(Oracle::change()) }
-	elsif ($dice < 0.80) { $self->{savepoints}++; $self->run('SAVEPOINT s') }
-	elsif ($dice < 0.85 && $self->{savepoints})
-	{
-		# cursors that were declared since are gone
-		$self->{cursors} = [];
-		$self->run('ROLLBACK TO s');
-	}
-	elsif ($dice < 0.88) { $self->check('EXECUTE checked(' . "'" . Oracle::one_of(@Oracle::keys) . "', " . Oracle::context() . ')') if $self->{prepared} }
-	elsif ($dice < 0.90) { $self->check('SELECT change_and_check(' . int(rand 1000) . ')') }
-	else { $self->end }
-	return;
-}
-
-sub step_outside
-{
-	my ($self) = @_;
-	my $dice = rand;
-	if ($dice < 0.25) { $self->begin }
-	elsif ($dice < 0.55) { $self->run(Oracle::change()) }
-	elsif ($dice < 0.80) { $self->check('SELECT ' . Oracle::agree("'" . Oracle::one_of(@Oracle::keys) . "'", Oracle::context())) }
-	elsif ($dice < 0.88)
-	{
-		my $context = Oracle::context();
-		$self->check("SELECT bool_and((a.value, a.reason, a.rule_id) IS NOT DISTINCT FROM (e.value, e.reason, e.rule_id)"
-			  . " AND " . Oracle::agree('a.flag_key', $context)
-			  . ") FROM ff_evaluate_all($context) a, LATERAL ff_evaluate(a.flag_key, $context) e");
-	}
-	elsif ($dice < 0.95)
-	{
-		if (!$self->{prepared})
-		{
-			$self->run('PREPARE checked (text, jsonb) AS SELECT ' . Oracle::agree('$1', '$2'));
-			$self->{prepared} = 1;
-		}
-		$self->check('EXECUTE checked(' . "'" . Oracle::one_of(@Oracle::keys) . "', " . Oracle::context() . ')');
-	}
-	elsif ($dice < 0.98) { $self->check('SELECT change_and_check(' . int(rand 1000) . ')') }
-	else
-	{
-		$self->run('DISCARD ALL');
-		$self->{prepared} = 0;
-		$self->run(q{SET lock_timeout = '5ms'});
-	}
-	return;
-}
-
-package Oracle;
-
-# Plays; returns how many checks there were, and those that failed with what had gone before.
+# Plays. Returns how many checks there were and what the cache dropped, and the checks that failed,
+# each with what had gone before.
 sub play
 {
 	my (%args) = @_;
 	srand $args{seed};
-	my @sessions = map { Oracle::Session->new($args{dsn}, $_) } 0 .. 4;
+	my @history;
+	my @sessions = map { Oracle::Session->new($args{dsn}, $_, \@history) } 0 .. 4;
 	for my $operation (1 .. $args{operations})
 	{
 		my $session = one_of(@sessions);
-		$session->{transaction} ? $session->step_inside : $session->step_outside;
+		$_->{operation} = $operation for @sessions;
+		rand() < 0.01 ? quiet_moment(@sessions) : $session->step;
 		last if $args{until_wrong} && @{ $session->{wrong} };
 	}
-	my ($checks, @wrong) = (0);
+	my %played = (checks => 0, evictions => 0, wrong => [], kinds => {});
+	$_->{dbh}->do('ROLLBACK') for grep { $_->{transaction} } @sessions;
+	$sessions[0]->end_all_prepared;
 	for my $session (@sessions)
 	{
-		$checks += $session->{checks};
-		push @wrong, @{ $session->{wrong} };
-		$session->{dbh}->do('ROLLBACK') if $session->{transaction};
+		$played{checks} += $session->{checks};
+		$played{evictions} += $session->{dbh}->selectrow_array('SELECT evictions FROM ff_cache_info()');
+		$played{kinds}{$_} += $session->{kinds}{$_} for keys %{ $session->{kinds} };
+		push @{ $played{wrong} }, @{ $session->{wrong} };
 		$session->{dbh}->disconnect;
 	}
-	return ($checks, @wrong);
+	return \%played;
 }
 
 1;
