@@ -57,7 +57,8 @@ check_engine_symbols()
 	for file in src/engine/*.c; do
 		gcc -std=c11 -D_GNU_SOURCE -O2 -c "$file" -o "$work/symbols/$(basename "$file" .c).o"
 	done
-	if nm -u "$work"/symbols/*.o | awk 'NF == 2 { print $2 }' | sort -u | grep -vE "$allowed"; then
+	nm -u "$work"/symbols/*.o >"$work/symbols/undefined"
+	if awk 'NF == 2 { print $2 }' "$work/symbols/undefined" | sort -u | grep -vE "$allowed"; then
 		say "the engine calls what it should not"
 		return 1
 	fi
@@ -76,23 +77,26 @@ check_sanitize()
 
 # ---------- sections with a server ----------
 
-# A copy of the sources, built strictly, in a server of its own. Done once.
+# A copy of the sources, built strictly, in a server of its own. Done once. It is called where a
+# failure must not end the script, so that set -e doesn't hold in it either: each step says what
+# becomes of its failure.
 built=false
 build()
 {
 	if $built; then
 		return
 	fi
-	mkdir -p "$work/source"
-	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read | tar xf - -C "$work/source"
+	mkdir -p "$work/source" || return 1
+	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read |
+		tar xf - -C "$work/source" || return 1
 	tree_config=$(scripts/install-tree.sh "$work/tree") || return 1
 	export PG_CONFIG=$tree_config
-	make -s -C "$work/source" with_llvm=no FF_CFLAGS="$strict" >"$work/build.log" 2>&1 || {
+	if ! make -s -C "$work/source" with_llvm=no FF_CFLAGS="$strict" >"$work/build.log" 2>&1 ||
+		! make -s -C "$work/source" install with_llvm=no >>"$work/build.log" 2>&1; then
 		cat "$work/build.log"
 		return 1
-	}
-	make -s -C "$work/source" install with_llvm=no >>"$work/build.log" 2>&1
-	chmod -R go+rX "$work"
+	fi
+	chmod -R go+rX "$work" || return 1
 	built=true
 }
 
@@ -119,13 +123,12 @@ check_pgtap()
 	local status=0 file name
 	build
 	start_cluster
-	in_cluster psql -Xq -d postgres -c 'CREATE DATABASE ff_pgtap' 2>/dev/null || true
-	in_cluster psql -Xq -d ff_pgtap -c 'CREATE EXTENSION IF NOT EXISTS pgtap' 2>/dev/null
+	in_cluster psql -Xq -d postgres -c 'CREATE DATABASE ff_pgtap'
+	in_cluster psql -Xq -d ff_pgtap -c 'CREATE EXTENSION pgtap'
 	for file in test/pgtap/*.sql; do
 		name=ff_$(basename "$file" .sql)
-		in_cluster psql -Xq -d postgres -c "DROP DATABASE IF EXISTS $name" \
-			-c "CREATE DATABASE $name TEMPLATE ff_pgtap" 2>/dev/null
-		in_cluster pg_prove -q --dbname "$name" "$file" || status=1
+		in_cluster psql -Xq -d postgres -c "CREATE DATABASE $name TEMPLATE ff_pgtap"
+		in_cluster pg_prove --dbname "$name" "$file" || status=1
 	done
 	return "$status"
 }
