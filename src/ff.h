@@ -48,6 +48,7 @@ typedef struct FfTable
 	ffe_object object;
 	AttrNumber columns[FF_MAX_COLUMNS]; /* by the order of ff_table.c's names */
 	const char *missing;                /* what it lacks to be used, or NULL */
+	bool may_wait; /* for locks, as every statement does; evaluation does not */
 } FfTable;
 
 /* Which version of a row something was read from. */
@@ -64,18 +65,33 @@ typedef struct FfTables
 	FfTable table[2]; /* by ffe_object */
 } FfTables;
 
-/* Finds the tables of a namespace; false when there is no such namespace, or ff is not there. */
-extern bool ff_find_tables(const char *name, Snapshot snapshot, Oid *flags, Oid *segments);
+/*
+ * Finds the tables of a namespace as it is now; false when there is no such namespace, or ff is not
+ * there, or can't be read without waiting for longer than evaluation may.
+ */
+extern bool ff_find_tables(const char *name, bool may_wait, Oid *flags, Oid *segments);
+
+/* Finds the tables of the namespace that a table belongs to; false when it belongs to none. */
+extern bool ff_find_siblings(Oid relid, Oid *flags, Oid *segments);
+
+/* The tables of a namespace (NULL: the setting), or an error for the caller. */
+extern void ff_named_tables(const char *name, FfTables *tables);
 
 /* Finds out columns and index. */
-extern void ff_describe_table(FfTable *table, Oid relid, ffe_object object);
+extern void ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait);
 extern void ff_describe_relation(FfTable *table, Relation rel, ffe_object object);
+
+/* Finds out the columns of a query's result, for ff_row_document. */
+extern void ff_describe_result(FfTable *table, TupleDesc desc, ffe_object object);
 
 /* The column of a member of the document. */
 extern AttrNumber ff_table_column(const FfTable *table, const char *name);
 
-/* Opens a table that evaluation reads; NULL when it is gone, or stays locked for too long. */
-extern Relation ff_open_table(Oid relid);
+/*
+ * Opens a table to read it; NULL when it is gone, or, where it may not be waited for, stays locked
+ * for too long.
+ */
+extern Relation ff_open_table(Oid relid, bool may_wait);
 
 /* A row as a document. */
 extern Jsonb *ff_row_document(const FfTable *table, HeapTuple row, TupleDesc desc);
@@ -167,9 +183,6 @@ extern void ff_cache_keep_answer(FfNamespace *space, FfAnswer *answer, const ffe
 
 extern char *ff_cache_problem(const FfNamespace *space, ffe_status status);
 
-/* The tables of a namespace (NULL: the setting), or an error for the caller. */
-extern const FfTables *ff_cache_tables(const char *name);
-
 /* ---------- functions ---------- */
 
 /* The statement's time as the engine counts it. */
@@ -179,7 +192,7 @@ extern int64 ff_statement_time(void);
  * Checks what a changed object refers to, and, where asked, what refers to it; raises an error
  * (ff_check.c).
  */
-extern void ff_check_object(const FfTables *tables, ffe_object object, const char *key,
+extern void ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool is_new,
 							bool check_dependents);
 
 #pragma GCC visibility pop

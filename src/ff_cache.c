@@ -57,6 +57,7 @@ ff_find_namespace(const char *name)
 	static char nowhere_name[NAMEDATALEN];
 	FfNamespace *space;
 	Oid flags, segments;
+	uint64 before;
 
 	for (space = ff_namespaces; space != NULL; space = space->next)
 	{
@@ -66,12 +67,38 @@ ff_find_namespace(const char *name)
 	if (cache_context == NULL)
 		cache_context =
 			AllocSetContextCreate(CacheMemoryContext, "ff cache", ALLOCSET_DEFAULT_SIZES);
-	if (ActiveSnapshotSet() && ff_find_tables(name, GetActiveSnapshot(), &flags, &segments))
+	if (nowhere.name != NULL && strncmp(nowhere.name, name, NAMEDATALEN - 1) == 0 &&
+		nowhere.generation == ff_generation &&
+		nowhere.failures[FFE_FLAG].statement == GetCurrentStatementStartTimestamp())
+		return &nowhere;
+	before = ff_generation;
+	if (ActiveSnapshotSet() && ff_find_tables(name, false, &flags, &segments))
 		return add_namespace(name);
+	nowhere.generation = before;
+	nowhere.failures[FFE_FLAG].statement = GetCurrentStatementStartTimestamp();
 	memcpy(nowhere_name, name, pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1));
 	nowhere_name[pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1)] = '\0';
 	nowhere.name = nowhere_name;
 	return &nowhere;
+}
+
+bool
+ff_has_failed(const FfNamespace *space, ffe_object object, const FfSnapKey *now)
+{
+	const FfFailure *failure = &space->failures[object];
+
+	return failure->set && snap_equal(&failure->snap, now) &&
+		   failure->statement == GetCurrentStatementStartTimestamp();
+}
+
+void
+ff_note_failure(FfNamespace *space, ffe_object object, const FfSnapKey *now)
+{
+	FfFailure *failure = &space->failures[object];
+
+	failure->set = true;
+	failure->snap = *now;
+	failure->statement = GetCurrentStatementStartTimestamp();
 }
 
 /* Drops the rows formed of a document. */
@@ -131,14 +158,24 @@ resolve_namespace(FfNamespace *space)
 	before = ff_generation;
 	ff_watch(OidIsValid(schema) ? get_relname_relid("namespaces", schema) : InvalidOid);
 	ff_watch(OidIsValid(schema) ? get_relname_relid("cache_epoch", schema) : InvalidOid);
-	space->exists = ff_find_tables(space->name, GetActiveSnapshot(), &flags, &segments);
+	space->exists = ff_find_tables(space->name, false, &flags, &segments);
 	ff_watch(flags);
 	ff_watch(segments);
 	if (space->set == NULL || flags != tables[FFE_FLAG].relid ||
 		segments != tables[FFE_SEGMENT].relid)
 		reset_namespace(space);
-	ff_describe_table(&tables[FFE_FLAG], flags, FFE_FLAG);
-	ff_describe_table(&tables[FFE_SEGMENT], segments, FFE_SEGMENT);
+	ff_describe_table(&tables[FFE_FLAG], flags, FFE_FLAG, false);
+	ff_describe_table(&tables[FFE_SEGMENT], segments, FFE_SEGMENT, false);
+	for (int i = 0; i < 2; i++)
+	{
+		if (tables[i].missing != NULL)
+			continue;
+		if (memcmp(space->columns[i], tables[i].columns, sizeof(tables[i].columns)) != 0)
+		{
+			reset_namespace(space);
+			memcpy(space->columns[i], tables[i].columns, sizeof(tables[i].columns));
+		}
+	}
 
 	/* what is not there may come without a message: a lock goes with a rollback */
 	if (!space->exists || tables[FFE_FLAG].missing != NULL || tables[FFE_SEGMENT].missing != NULL)
@@ -287,7 +324,11 @@ check_row(FfNamespace *space, uint32 id, const FfSnapKey *now, uint64 before)
 		return;
 	ff_counts.checks++;
 	had_doc = ffe_set_doc(space->set, id) != NULL;
-	load = ff_load(table, space->set, id, GetActiveSnapshot(), &rowid);
+	load = FF_LOAD_NOT_READY;
+	if (!ff_has_failed(space, table->object, now))
+		load = ff_load(table, space->set, id, GetActiveSnapshot(), &rowid);
+	if (load == FF_LOAD_NOT_READY)
+		ff_note_failure(space, table->object, now);
 	entry = &space->entries[id];
 	entry->rowid = rowid;
 	entry->not_ready = load == FF_LOAD_NOT_READY;
@@ -296,8 +337,9 @@ check_row(FfNamespace *space, uint32 id, const FfSnapKey *now, uint64 before)
 		ff_account(space, id);
 
 	/* what was computed with another version, or without one, is not good for any snapshot now */
-	if (load == FF_LOAD_LOADED ? had_doc || entry->row.generation != 0
-							   : load == FF_LOAD_MISSING && had_doc)
+	if (load == FF_LOAD_LOADED    ? had_doc || entry->row.generation != 0
+		: load == FF_LOAD_MISSING ? had_doc
+								  : load == FF_LOAD_NOT_READY && entry->row.generation != 0)
 		ff_contents++;
 	entry->row.generation = entry->not_ready ? 0 : before;
 	entry->row.snap = *now;
@@ -341,29 +383,34 @@ ff_check_closure(FfNamespace *space, uint32 root, const FfSnapKey *now)
 	if (!ff_grow_entries(space) || !ffe_state_reserve(state, space->set))
 		return FFE_NO_MEMORY;
 	if (status != FFE_OK)
-	{
-		space->failed = true;
-		space->failed_snap = *now;
 		return status;
-	}
 	space->entries[root].reads_context = reads_context;
 	set_wide_stamp(&space->entries[root].closure, now, before);
 	return FFE_OK;
 }
 
-/* Looks up the tables; remembers a failure for the snapshot, since finding out can take a while. */
+/* Looks up the tables, unless that failed in this statement. Flags can do without segments. */
 static ffe_status
 find_tables(FfNamespace *space, const FfSnapKey *now)
 {
-	if (space->failed && snap_equal(&space->failed_snap, now))
+	const FfTable *tables = space->tables.table;
+
+	for (int object = FFE_FLAG; object <= FFE_SEGMENT; object++)
+	{
+		if (!ff_has_failed(space, object, now))
+			space->failures[object].set = false;
+	}
+	if (space->failures[FFE_FLAG].set)
 		return FFE_NOT_READY;
-	space->failed = false;
-	if (space->generation == ff_generation)
+	if (space->generation == ff_generation ||
+		(space->generation == 0 && space->failures[FFE_SEGMENT].set))
 		return FFE_OK;
 	resolve_namespace(space);
-	space->failed = space->generation == 0;
-	space->failed_snap = *now;
-	return space->failed ? FFE_NOT_READY : FFE_OK;
+	if (!space->exists || tables[FFE_FLAG].missing != NULL)
+		ff_note_failure(space, FFE_FLAG, now);
+	if (!space->exists || tables[FFE_SEGMENT].missing != NULL)
+		ff_note_failure(space, FFE_SEGMENT, now);
+	return space->failures[FFE_FLAG].set ? FFE_NOT_READY : FFE_OK;
 }
 
 /* What every look-up begins with. */
@@ -378,7 +425,7 @@ ff_begin(FfNamespace *space, const FfSnapKey *now)
 	}
 	if (unlikely(space == &nowhere))
 		return FFE_NOT_READY;
-	if (unlikely(space->generation != ff_generation || space->failed))
+	if (unlikely(space->generation != ff_generation || space->failures[FFE_FLAG].set))
 	{
 		ffe_status status = find_tables(space, now);
 
@@ -459,8 +506,8 @@ ff_cache_ready(FfSite *site)
 
 	AcceptInvalidationMessages();
 	if (likely(site->serial == ff_cache_serial && space->generation == ff_generation &&
-			   space->acl_generation == ff_generation && space->may_evaluate && !space->failed &&
-			   space->role == GetUserId()))
+			   space->acl_generation == ff_generation && space->may_evaluate &&
+			   !space->failures[FFE_FLAG].set && space->role == GetUserId()))
 	{
 		entry = &space->entries[site->id];
 		if (likely(entry->closure.contents == ff_contents &&
@@ -507,30 +554,4 @@ ff_cache_problem(const FfNamespace *space, ffe_status status)
 	if (missing == NULL)
 		missing = "table that can be read now: it may be locked";
 	return psprintf("namespace \"%s\" has no %s", space->name, missing);
-}
-
-const FfTables *
-ff_cache_tables(const char *name)
-{
-	FfNamespace *space;
-
-	AcceptInvalidationMessages();
-	space = ff_find_namespace(name == NULL ? ff_namespace : name);
-	if (space != &nowhere && space->generation != ff_generation)
-		resolve_namespace(space);
-	if (!space->exists)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("namespace \"%s\" does not exist", space->name),
-						errhint("SELECT name FROM ff.namespaces lists the namespaces.")));
-	for (int i = 0; i < 2; i++)
-	{
-		const FfTable *table = &space->tables.table[i];
-
-		if (table->missing != NULL)
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("the %s table of namespace \"%s\" cannot be used",
-								   i == FFE_FLAG ? "flag" : "segment", space->name),
-							errdetail("It has no %s.", table->missing)));
-	}
-	return &space->tables;
 }

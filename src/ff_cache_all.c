@@ -33,13 +33,18 @@ scan_table(FfNamespace *space, ffe_object object, const FfSnapKey *now, uint64 b
 		   uint32 *count)
 {
 	const FfTable *table = &space->tables.table[object];
-	Relation rel = table->missing == NULL ? ff_open_table(table->relid) : NULL;
+	Relation rel = NULL;
 	uint32 capacity = 64;
 	SysScanDesc scan;
 	HeapTuple row;
 
+	if (table->missing == NULL && !ff_has_failed(space, object, now))
+		rel = ff_open_table(table->relid, false);
 	if (rel == NULL)
+	{
+		ff_note_failure(space, object, now);
 		return FFE_NOT_READY;
+	}
 	*ids = palloc(sizeof(uint32) * capacity);
 	*count = 0;
 	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);

@@ -21,6 +21,17 @@ typedef struct FfEntry
 	bool used;          /* since the clock's hand passed */
 } FfEntry;
 
+/*
+ * That a table could not be read: remembered for the rest of the statement, because finding out can
+ * take as long as a lock is waited for, and a statement asks for each of its rows.
+ */
+typedef struct FfFailure
+{
+	bool set;
+	FfSnapKey snap;
+	TimestampTz statement;
+} FfFailure;
+
 struct FfNamespace
 {
 	char *name;
@@ -34,11 +45,11 @@ struct FfNamespace
 	ffe_set *set;
 	FfEntry *entries; /* by id */
 	uint32 nentries;
-	uint32 clock;    /* where eviction goes on */
-	uint64 contents; /* grows when a document is replaced or dropped */
-	bool failed;     /* the tables could not be read under this snapshot: don't wait again */
-	FfSnapKey failed_snap;
-	FfWideStamp all; /* when the list of all flags was made */
+	uint32 clock;                          /* where eviction goes on */
+	uint64 contents;                       /* grows when a document is replaced or dropped */
+	FfFailure failures[2];                 /* by ffe_object */
+	AttrNumber columns[2][FF_MAX_COLUMNS]; /* that documents were read by */
+	FfWideStamp all;                       /* when the list of all flags was made */
 	uint32 *all_ids;
 	uint32 all_count;
 	FfNamespace *next;
@@ -67,6 +78,9 @@ extern uint64 ff_total_bytes(void);
 
 /* What every look-up begins with: tables found, and the role may evaluate. */
 extern ffe_status ff_begin(FfNamespace *space, const FfSnapKey *now);
+
+extern bool ff_has_failed(const FfNamespace *space, ffe_object object, const FfSnapKey *now);
+extern void ff_note_failure(FfNamespace *space, ffe_object object, const FfSnapKey *now);
 
 /* Makes entries for all ids of the set; false without memory. */
 extern bool ff_grow_entries(FfNamespace *space);

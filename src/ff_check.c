@@ -11,7 +11,10 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -20,9 +23,11 @@
 typedef struct FfGraph
 {
 	const FfTables *tables;
+	Snapshot snapshot;
 	ffe_set *set;
 	uint32 root;
 	StringInfoData path; /* of references, while looking for a cycle */
+	int *heights;        /* by id: steps of the longest way down, -1 where not known */
 } FfGraph;
 
 static const char *
@@ -79,24 +84,31 @@ check_references(const FfGraph *graph)
 	}
 }
 
-/*
- * Follows references from id, and reports a way that leads back to the root, or is too long.
- * Objects that were followed without finding one are done.
- */
 static void
-check_cycle(FfGraph *graph, uint32 id, uint32 depth, Bitmapset **done)
+report_depth(const FfGraph *graph, int depth)
+{
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("%s \"%s\" would be in a chain of %d references",
+						   word(graph, graph->root), key_of(graph, graph->root), depth),
+					errdetail("Flags and segments may depend on one another over %d steps.",
+							  FFE_MAX_DEPENDENCY_DEPTH)));
+}
+
+/*
+ * Follows references from id, which is depth steps below the root, and reports a way that leads
+ * back to the root, or is too long. Returns the steps of the longest way down.
+ */
+static int
+check_ways_down(FfGraph *graph, uint32 id, int depth)
 {
 	const ffe_doc *doc = ffe_set_doc(graph->set, id);
 	int mark = graph->path.len;
+	int height = 0;
 	uint32 dep;
 
 	check_stack_depth();
 	if (depth > FFE_MAX_DEPENDENCY_DEPTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s \"%s\" depends on others over too many steps", word(graph, graph->root),
-						key_of(graph, graph->root)),
-				 errdetail("The limit is %d: %s", FFE_MAX_DEPENDENCY_DEPTH, graph->path.data)));
+		report_depth(graph, depth);
 	for (uint32 i = 0; doc != NULL && (dep = ffe_doc_dependency(doc, i)) != FFE_NO_ID; i++)
 	{
 		appendStringInfo(&graph->path, " -> %s%s",
@@ -107,12 +119,25 @@ check_cycle(FfGraph *graph, uint32 id, uint32 depth, Bitmapset **done)
 							errmsg("references of %s \"%s\" make a cycle", word(graph, graph->root),
 								   key_of(graph, graph->root)),
 							errdetail("%s", graph->path.data)));
-		if (!bms_is_member((int) dep, *done))
-			check_cycle(graph, dep, depth + 1, done);
+		if (graph->heights[dep] < 0)
+			graph->heights[dep] = check_ways_down(graph, dep, depth + 1);
+		height = Max(height, graph->heights[dep] + 1);
+		if (depth + height > FFE_MAX_DEPENDENCY_DEPTH)
+			report_depth(graph, depth + height);
 		graph->path.len = mark;
 		graph->path.data[mark] = '\0';
 	}
-	*done = bms_add_member(*done, (int) id);
+	return height;
+}
+
+static int *
+new_distances(const FfGraph *graph)
+{
+	int *distances = palloc(sizeof(int) * ffe_set_count(graph->set));
+
+	for (uint32 id = 0; id < ffe_set_count(graph->set); id++)
+		distances[id] = -1;
+	return distances;
 }
 
 /* ---------- dependents ---------- */
@@ -143,55 +168,91 @@ complaint(const FfGraph *graph, const ffe_doc *doc)
 	return NULL;
 }
 
-/* Adds those of a table who complain to the list. */
-static void
-collect_complaints(const FfGraph *graph, ffe_object object, Snapshot snapshot, StringInfo list)
+/* Whether a row has references, and, with a key, whether that key can be among them. */
+static bool
+may_refer(const FfTable *table, HeapTuple row, TupleDesc desc, const char *key)
+{
+	static const char *const flag_columns[] = {"rules", "requires", NULL};
+	static const char *const segment_columns[] = {"if", NULL};
+	const char *const *names = table->object == FFE_FLAG ? flag_columns : segment_columns;
+
+	for (int i = 0; names[i] != NULL; i++)
+	{
+		bool isnull;
+		Datum datum = heap_getattr(row, ff_table_column(table, names[i]), desc, &isnull);
+		struct varlena *jsonb;
+
+		if (isnull)
+			continue;
+		if (key == NULL)
+			return true;
+
+		/* strings lie in a jsonb as they are */
+		jsonb = PG_DETOAST_DATUM_PACKED(datum);
+		if (memmem(VARDATA_ANY(jsonb), VARSIZE_ANY_EXHDR(jsonb), key, strlen(key)) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Loads what may refer to a key (NULL: to anything) from one table, but the root. Returns the ids,
+ * together with those given.
+ */
+static Bitmapset *
+load_referring(const FfGraph *graph, ffe_object object, const char *key, Bitmapset *ids)
 {
 	const FfTable *table = &graph->tables->table[object];
-	Relation rel = ff_open_table(table->relid);
+	Relation rel = ff_open_table(table->relid, true);
 	SysScanDesc scan;
 	HeapTuple row;
 
 	if (rel == NULL)
-		return;
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", table->relid)));
+	scan = systable_beginscan(rel, InvalidOid, false, graph->snapshot, 0, NULL);
 	while (HeapTupleIsValid(row = systable_getnext(scan)))
 	{
 		bool isnull;
-		char *key = TextDatumGetCString(
-			heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull));
-		uint32 id = ffe_set_intern(graph->set, object, key, strlen(key));
-		const char *why;
+		char *row_key;
+		uint32 id;
 
 		CHECK_FOR_INTERRUPTS();
+		if (!may_refer(table, row, RelationGetDescr(rel), key))
+			continue;
+		row_key = TextDatumGetCString(
+			heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull));
+		id = ffe_set_intern(graph->set, object, row_key, strlen(row_key));
 		if (id == FFE_NO_ID)
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-		if (id != graph->root)
-		{
-			ff_load_row(table, graph->set, id, row, RelationGetDescr(rel));
-			why = ffe_set_doc(graph->set, id) == NULL
-					  ? NULL
-					  : complaint(graph, ffe_set_doc(graph->set, id));
-			if (why != NULL)
-				appendStringInfo(list, "%s%s %s%s", list->len == 0 ? "" : ", ", word(graph, id),
-								 key, why);
-			ffe_set_put(graph->set, id, NULL);
-		}
-		pfree(key);
+		if (id == graph->root)
+			continue;
+		ff_load_row(table, graph->set, id, row, RelationGetDescr(rel));
+		ids = bms_add_member(ids, (int) id);
 	}
 	systable_endscan(scan);
 	relation_close(rel, AccessShareLock);
+	return ids;
 }
 
+/* Reports those who can't do with what the root has become. */
 static void
-check_dependents_of(const FfGraph *graph, Snapshot snapshot)
+check_complaints(const FfGraph *graph, const Bitmapset *referring)
 {
-	StringInfoData list;
 	bool archived = ffe_doc_status(ffe_set_doc(graph->set, graph->root)) == FFE_FLAG_ARCHIVED;
+	StringInfoData list;
+	int id = -1;
 
 	initStringInfo(&list);
-	collect_complaints(graph, FFE_FLAG, snapshot, &list);
-	collect_complaints(graph, FFE_SEGMENT, snapshot, &list);
+	while ((id = bms_next_member(referring, id)) >= 0)
+	{
+		const ffe_doc *doc = ffe_set_doc(graph->set, (uint32) id);
+		const char *why = doc == NULL ? NULL : complaint(graph, doc);
+
+		if (why != NULL)
+			appendStringInfo(&list, "%s%s %s%s", list.len == 0 ? "" : ", ",
+							 word(graph, (uint32) id), key_of(graph, (uint32) id), why);
+	}
 	if (list.len > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -202,15 +263,80 @@ check_dependents_of(const FfGraph *graph, Snapshot snapshot)
 				 errdetail("Used by %s.", list.data), errhint("Change or archive those first.")));
 }
 
+/* Steps of the longest way from an object down to the root; -2 where there is none. */
+static int
+steps_to_root(const FfGraph *graph, uint32 id, int *distances)
+{
+	const ffe_doc *doc = ffe_set_doc(graph->set, id);
+	uint32 dep;
+
+	check_stack_depth();
+	if (id == graph->root)
+		return 0;
+	if (distances[id] != -1)
+		return distances[id];
+	distances[id] = -2;
+	for (uint32 i = 0; doc != NULL && ffe_doc_status(doc) != FFE_FLAG_ARCHIVED &&
+					   (dep = ffe_doc_dependency(doc, i)) != FFE_NO_ID;
+		 i++)
+	{
+		int steps = steps_to_root(graph, dep, distances);
+
+		if (steps >= 0)
+			distances[id] = Max(distances[id], steps + 1);
+	}
+	return distances[id];
+}
+
+/* Reports a chain that is too long because of what was added below it. */
+static void
+check_ways_up(const FfGraph *graph, int height)
+{
+	Bitmapset *referring =
+		load_referring(graph, FFE_SEGMENT, NULL, load_referring(graph, FFE_FLAG, NULL, NULL));
+	int *distances = new_distances(graph);
+	int id = -1;
+
+	while ((id = bms_next_member(referring, id)) >= 0)
+	{
+		int steps = steps_to_root(graph, (uint32) id, distances);
+
+		if (steps + height > FFE_MAX_DEPENDENCY_DEPTH)
+			report_depth(graph, steps + height);
+	}
+}
+
 /* ---------- the whole ---------- */
 
+/*
+ * What is checked here must hold together with what others are writing, too. So there is one at a
+ * time in a namespace, up to the end of its transaction, among those who change references or take
+ * away what may be referred to; a kill switch, a rollout, a description wait for nobody.
+ */
 static void
-check(FfGraph *graph, Snapshot snapshot, bool check_dependents)
+lock_references(const FfGraph *graph)
 {
-	const ffe_doc *doc;
-	Bitmapset *done = NULL;
+	LockDatabaseObject(RelationRelationId, graph->tables->table[FFE_FLAG].relid, 1, ExclusiveLock);
+}
 
-	ff_load_closure(graph->tables, graph->set, graph->root, snapshot);
+static bool
+has_references(const FfGraph *graph)
+{
+	const ffe_doc *doc = ffe_set_doc(graph->set, graph->root);
+
+	return doc != NULL && ffe_doc_status(doc) != FFE_FLAG_ARCHIVED &&
+		   ffe_doc_dependency(doc, 0) != FFE_NO_ID;
+}
+
+static void
+check(FfGraph *graph, bool is_new, bool check_dependents)
+{
+	const char *key = key_of(graph, graph->root);
+	Bitmapset *referring = NULL;
+	const ffe_doc *doc;
+	int height = 0;
+
+	ff_load_closure(graph->tables, graph->set, graph->root, graph->snapshot);
 	doc = ffe_set_doc(graph->set, graph->root);
 
 	/* gone in the meantime, where the check was deferred */
@@ -222,32 +348,53 @@ check(FfGraph *graph, Snapshot snapshot, bool check_dependents)
 		initStringInfo(&graph->path);
 		appendStringInfo(&graph->path, "%s%s",
 						 ffe_set_object(graph->set, graph->root) == FFE_SEGMENT ? "segment " : "",
-						 key_of(graph, graph->root));
-		check_cycle(graph, graph->root, 0, &done);
+						 key);
+		graph->heights = new_distances(graph);
+		height = check_ways_down(graph, graph->root, 0);
 		check_references(graph);
 	}
+
+	/* nobody can have referred to a new one before; who does in the same batch is checked himself
+	 */
+	if (!check_dependents && (is_new || height == 0))
+		return;
+	referring = load_referring(graph, FFE_SEGMENT, key, load_referring(graph, FFE_FLAG, key, NULL));
 	if (check_dependents)
-		check_dependents_of(graph, snapshot);
+		check_complaints(graph, referring);
+	if (height > 0 && !bms_is_empty(referring))
+		check_ways_up(graph, height);
 }
 
 void
-ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool check_dependents)
+ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool is_new,
+				bool check_dependents)
 {
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "ff check", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	ffe_alloc alloc = ff_allocator(scratch);
 	FfGraph graph = {.tables = tables, .set = ffe_set_new(&alloc)};
+	FfRowId rowid;
 
 	graph.root =
 		graph.set == NULL ? FFE_NO_ID : ffe_set_intern(graph.set, object, key, strlen(key));
 	if (graph.root == FFE_NO_ID)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	PG_TRY();
 	{
-		check(&graph, GetActiveSnapshot(), check_dependents);
+		/* what others have committed counts, too, also where the transaction does not see it */
+		PushActiveSnapshot(GetLatestSnapshot());
+		(void) ff_load(&tables->table[object], graph.set, graph.root, GetActiveSnapshot(), &rowid);
+		PopActiveSnapshot();
+		if (check_dependents || has_references(&graph))
+		{
+			lock_references(&graph);
+			PushActiveSnapshot(GetLatestSnapshot());
+			graph.snapshot = GetActiveSnapshot();
+			check(&graph, is_new, check_dependents);
+			PopActiveSnapshot();
+		}
 	}
 	PG_FINALLY();
 	{
@@ -255,7 +402,6 @@ ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool
 		ffe_set_free(graph.set);
 	}
 	PG_END_TRY();
-	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 }

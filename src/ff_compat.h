@@ -26,6 +26,13 @@
 #define ff_relation_file(rel) ((rel)->rd_node.relNode)
 #endif
 
+/* 16 has one function for the owners of all kinds of objects */
+#if PG_VERSION_NUM >= 160000
+#define ff_owns_table(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#else
+#define ff_owns_table(relid, role) pg_class_ownercheck(relid, role)
+#endif
+
 /* 18 has a magic block that names the module */
 #if PG_VERSION_NUM >= 180000
 #define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = "1.0")

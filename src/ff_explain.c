@@ -16,6 +16,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
@@ -111,6 +112,44 @@ check_may_read(const FfTables *tables)
 	}
 }
 
+/* The query for a row, as the caller, with row-level security. */
+static char *
+row_query(const FfTable *table)
+{
+	return psprintf("SELECT * FROM %s WHERE key OPERATOR(pg_catalog.=) $1",
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
+											   get_rel_name(table->relid)));
+}
+
+/* Runs it; the row is SPI_tuptable's. */
+static bool
+fetch_row(const FfTable *table, Datum key)
+{
+	Oid types[1] = {TEXTOID};
+
+	if (SPI_execute_with_args(row_query(table), 1, types, &key, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read relation %u", table->relid);
+	return SPI_processed == 1;
+}
+
+/* Takes out of the set what a policy hides from the caller: it is explained as not there. */
+static void
+hide_by_policies(const FfTables *tables, ffe_set *set)
+{
+	for (uint32 id = 0; id < ffe_set_count(set); id++)
+	{
+		const FfTable *table = &tables->table[ffe_set_object(set, id)];
+
+		if (ffe_set_doc(set, id) == NULL ||
+			check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
+			continue;
+		SPI_connect();
+		if (!fetch_row(table, CStringGetTextDatum(ffe_set_key(set, id, NULL))))
+			ffe_set_put(set, id, NULL);
+		SPI_finish();
+	}
+}
+
 PG_FUNCTION_INFO_V1(ff_explain);
 
 Datum
@@ -119,7 +158,7 @@ ff_explain(PG_FUNCTION_ARGS)
 	FfTrace trace = {(ReturnSetInfo *) fcinfo->resultinfo, NULL, 0};
 	ffe_alloc alloc = ff_allocator(CurrentMemoryContext);
 	ffe_node context = {.kind = FFE_NULL};
-	const FfTables *tables;
+	FfTables tables;
 	ffe_result result;
 	ffe_state *state;
 	ffe_set *set;
@@ -130,8 +169,8 @@ ff_explain(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	key = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	tables = ff_cache_tables(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	check_may_read(tables);
+	ff_named_tables(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), &tables);
+	check_may_read(&tables);
 	if (!PG_ARGISNULL(1))
 		context = ff_jsonb_node(PG_GETARG_JSONB_P(1));
 	if (context.kind == FFE_NULL && !PG_ARGISNULL(1))
@@ -144,7 +183,8 @@ ff_explain(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	PG_TRY();
 	{
-		ff_load_closure(tables, set, id, GetActiveSnapshot());
+		ff_load_closure(&tables, set, id, GetActiveSnapshot());
+		hide_by_policies(&tables, set);
 		if (!ffe_state_reserve(state, set))
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 		trace.set = set;
@@ -170,30 +210,23 @@ static Datum
 fetch_document(FunctionCallInfo fcinfo, ffe_object object)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid types[1] = {TEXTOID};
-	Datum args[1];
-	const FfTables *tables;
-	FfTable table;
 	Jsonb *document = NULL;
-	char *sql;
+	FfTables tables;
+	FfTable columns;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	args[0] = PG_GETARG_DATUM(0);
-	tables = ff_cache_tables(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	table = tables->table[object];
-	sql = psprintf("SELECT * FROM %s WHERE key OPERATOR(pg_catalog.=) $1",
-				   quote_qualified_identifier(get_namespace_name(get_rel_namespace(table.relid)),
-											  get_rel_name(table.relid)));
+	ff_named_tables(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)), &tables);
 	SPI_connect();
-	if (SPI_execute_with_args(sql, 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read relation %u", table.relid);
-	if (SPI_processed == 1)
+	if (fetch_row(&tables.table[object], PG_GETARG_DATUM(0)))
 	{
-		Jsonb *found = ff_row_document(&table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-
-		document = MemoryContextAlloc(caller, VARSIZE(found));
-		memcpy(document, found, VARSIZE(found));
+		/* columns of the result: dropped ones of the table are not among them */
+		ff_describe_result(&columns, SPI_tuptable->tupdesc, object);
+		if (columns.missing != NULL)
+			elog(ERROR, "the row has no %s", columns.missing);
+		document = ff_row_document(&columns, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		document =
+			memcpy(MemoryContextAlloc(caller, VARSIZE(document)), document, VARSIZE(document));
 	}
 	SPI_finish();
 	if (document == NULL)

@@ -94,7 +94,7 @@ snap_older(const FfSnapKey *a, const FfSnapKey *b)
 		return TransactionIdPrecedes(a->xmax, b->xmax);
 	if (a->xcnt != b->xcnt)
 		return a->xcnt > b->xcnt;
-	if (a->subxcnt != b->subxcnt)
+	if (a->in_recovery && a->subxcnt != b->subxcnt)
 		return a->subxcnt > b->subxcnt;
 	return a->lxid == b->lxid && a->curcid < b->curcid;
 }

@@ -95,11 +95,15 @@ lock_relation(Oid relid)
 }
 
 Relation
-ff_open_table(Oid relid)
+ff_open_table(Oid relid, bool may_wait)
 {
 	Relation rel;
 
-	if (!OidIsValid(relid) || !lock_relation(relid))
+	if (!OidIsValid(relid))
+		return NULL;
+	if (may_wait)
+		LockRelationOid(relid, AccessShareLock);
+	else if (!lock_relation(relid))
 		return NULL;
 	rel = try_relation_open(relid, NoLock);
 	if (rel != NULL && rel->rd_rel->relkind == RELKIND_RELATION)
@@ -178,21 +182,27 @@ ff_table_column(const FfTable *table, const char *name)
 	elog(ERROR, "no column for \"%s\"", name);
 }
 
-/* What a relation has of the shape that is wanted. */
 void
-ff_describe_relation(FfTable *table, Relation rel, ffe_object object)
+ff_describe_result(FfTable *table, TupleDesc desc, ffe_object object)
 {
 	const FfColumn *columns = columns_of(object);
 
 	memset(table, 0, sizeof(*table));
-	table->relid = RelationGetRelid(rel);
 	table->object = object;
 	for (int i = 0; columns[i].name != NULL; i++)
 	{
-		table->columns[i] = find_column(RelationGetDescr(rel), columns[i].name, columns[i].type);
+		table->columns[i] = find_column(desc, columns[i].name, columns[i].type);
 		if (table->columns[i] == InvalidAttrNumber && table->missing == NULL)
 			table->missing = columns[i].name;
 	}
+}
+
+/* What a relation has of the shape that is wanted. */
+void
+ff_describe_relation(FfTable *table, Relation rel, ffe_object object)
+{
+	ff_describe_result(table, RelationGetDescr(rel), object);
+	table->relid = RelationGetRelid(rel);
 	if (table->missing == NULL)
 	{
 		table->index = find_key_index(rel, table->columns[0]);
@@ -202,9 +212,9 @@ ff_describe_relation(FfTable *table, Relation rel, ffe_object object)
 }
 
 void
-ff_describe_table(FfTable *table, Oid relid, ffe_object object)
+ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait)
 {
-	Relation rel = ff_open_table(relid);
+	Relation rel = ff_open_table(relid, may_wait);
 
 	if (rel == NULL)
 	{
@@ -212,43 +222,92 @@ ff_describe_table(FfTable *table, Oid relid, ffe_object object)
 		table->relid = relid;
 		table->object = object;
 		table->missing = "table";
-		return;
 	}
-	ff_describe_relation(table, rel, object);
-	relation_close(rel, AccessShareLock);
+	else
+	{
+		ff_describe_relation(table, rel, object);
+		relation_close(rel, AccessShareLock);
+	}
+	table->may_wait = may_wait;
 }
 
 /* ---------- namespaces ---------- */
 
-bool
-ff_find_tables(const char *name, Snapshot snapshot, Oid *flags, Oid *segments)
+/* Whether a row of ff.namespaces is the one wanted: by its name, or by a table of it. */
+static bool
+is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, Oid *flags, Oid *segments)
+{
+	bool isnull[3];
+	Datum name_datum = heap_getattr(row, 1, desc, &isnull[0]);
+
+	*flags = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull[1]));
+	*segments = DatumGetObjectId(heap_getattr(row, 3, desc, &isnull[2]));
+	if (isnull[0] || isnull[1] || isnull[2])
+		return false;
+	if (name != NULL)
+		return strcmp(TextDatumGetCString(name_datum), name) == 0;
+	return *flags == relid || *segments == relid;
+}
+
+/*
+ * Reads ff.namespaces through, which has few rows, with a snapshot taken now, as a catalog is
+ * read: what it says is held to be good until the next invalidation, so it may not be old.
+ */
+static bool
+find_namespace(const char *name, Oid relid, bool may_wait, Oid *flags, Oid *segments)
 {
 	Oid schema = get_namespace_oid("ff", true);
-	Oid relid = OidIsValid(schema) ? get_relname_relid("namespaces", schema) : InvalidOid;
-	Relation rel = ff_open_table(relid);
-	Oid index;
+	Oid namespaces = OidIsValid(schema) ? get_relname_relid("namespaces", schema) : InvalidOid;
+	Relation rel = ff_open_table(namespaces, may_wait);
 	SysScanDesc scan;
-	ScanKeyData key;
 	HeapTuple row;
-	bool isnull[2] = {true, true};
+	bool found = false;
 
 	if (rel == NULL)
 		return false;
-	index = RelationGetDescr(rel)->natts >= 3 ? find_key_index(rel, 1) : InvalidOid;
-	if (OidIsValid(index))
+	if (RelationGetDescr(rel)->natts >= 3)
 	{
-		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-		scan = systable_beginscan(rel, index, true, snapshot, 1, &key);
-		row = systable_getnext(scan);
-		if (HeapTupleIsValid(row))
-		{
-			*flags = DatumGetObjectId(heap_getattr(row, 2, RelationGetDescr(rel), &isnull[0]));
-			*segments = DatumGetObjectId(heap_getattr(row, 3, RelationGetDescr(rel), &isnull[1]));
-		}
+		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+		while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
+			found = is_wanted(row, RelationGetDescr(rel), name, relid, flags, segments);
 		systable_endscan(scan);
 	}
 	relation_close(rel, AccessShareLock);
-	return !isnull[0] && !isnull[1];
+	return found;
+}
+
+bool
+ff_find_tables(const char *name, bool may_wait, Oid *flags, Oid *segments)
+{
+	return find_namespace(name, InvalidOid, may_wait, flags, segments);
+}
+
+bool
+ff_find_siblings(Oid relid, Oid *flags, Oid *segments)
+{
+	return find_namespace(NULL, relid, true, flags, segments);
+}
+
+void
+ff_named_tables(const char *name, FfTables *tables)
+{
+	const char *wanted = name == NULL ? ff_namespace : name;
+	Oid flags, segments;
+
+	if (!ff_find_tables(wanted, true, &flags, &segments))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("namespace \"%s\" does not exist", wanted),
+						errhint("SELECT name FROM ff.namespaces lists the namespaces.")));
+	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG, true);
+	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT, true);
+	for (int i = 0; i < 2; i++)
+	{
+		if (tables->table[i].missing != NULL)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the %s table of namespace \"%s\" cannot be used",
+								   i == FFE_FLAG ? "flag" : "segment", wanted),
+							errdetail("It has no %s.", tables->table[i].missing)));
+	}
 }
 
 /* ---------- rows as documents ---------- */
@@ -397,7 +456,7 @@ same_row(const FfRowId *rowid, Relation rel, HeapTuple row)
 FfLoad
 ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot, FfRowId *rowid)
 {
-	Relation rel = table->missing == NULL ? ff_open_table(table->relid) : NULL;
+	Relation rel = table->missing == NULL ? ff_open_table(table->relid, table->may_wait) : NULL;
 	FfLoad result = FF_LOAD_MISSING;
 	SysScanDesc scan;
 	ScanKeyData key;
@@ -405,7 +464,9 @@ ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot, FfRowI
 
 	if (rel == NULL)
 		return FF_LOAD_NOT_READY;
-	if (!lock_relation(table->index))
+	if (table->may_wait)
+		LockRelationOid(table->index, AccessShareLock);
+	else if (!lock_relation(table->index))
 	{
 		relation_close(rel, AccessShareLock);
 		return FF_LOAD_NOT_READY;
@@ -438,7 +499,7 @@ ff_load_closure(const FfTables *tables, ffe_set *set, uint32 id, Snapshot snapsh
 {
 	Bitmapset *seen = bms_make_singleton((int) id);
 	List *todo = list_make1_oid(id);
-	FfRowId rowid;
+	FfRowId rowid = {0};
 
 	while (todo != NIL)
 	{

@@ -11,8 +11,10 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
@@ -195,11 +197,14 @@ keep_version(const FfTable *table, TriggerData *data, HeapTuple row)
  * Whether rows come from another database, where they were checked and got their versions: by
  * logical replication's apply, or from a dump. They come in any order, and are kept as they are. A
  * dump turns check_function_bodies off for the same reason: what its objects refer to may follow.
+ * That anybody could say, so it is taken from nobody but the table's owner, who can disable
+ * triggers, too.
  */
 static bool
-is_copied(void)
+is_copied(Relation rel)
 {
-	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA || !check_function_bodies;
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
+		   (!check_function_bodies && ff_owns_table(RelationGetRelid(rel), GetUserId()));
 }
 
 PG_FUNCTION_INFO_V1(ff_validate_trigger);
@@ -209,6 +214,7 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo, "ff_validate_trigger");
 	bool is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	bool copied = is_copied(data->tg_relation);
 	HeapTuple row = is_update ? data->tg_newtuple : data->tg_trigtuple;
 	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	FfTable table;
@@ -219,13 +225,13 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 	describe_or_fail(&table, data->tg_relation, trigger_object(data));
 	key_datum = column(&table, "key", is_update ? data->tg_trigtuple : row, desc, &isnull);
 	key = isnull ? pstrdup("") : TextDatumGetCString(key_datum);
-	if (is_update && !is_copied())
+	if (is_update && !copied)
 	{
 		check_immutable(&table, "key", data, key);
 		if (table.object == FFE_FLAG)
 			check_immutable(&table, "type", data, key);
 	}
-	if (!is_copied())
+	if (!copied)
 		row = keep_version(&table, data, row);
 	check_definition(&table, row, desc, key);
 	return PointerGetDatum(row);
@@ -275,46 +281,64 @@ ff_invalidate_trigger(PG_FUNCTION_ARGS)
 
 /* ---------- check ---------- */
 
+/* Whether one of these columns (NULL at the end) is not what it was. */
+static bool
+any_differs(const FfTable *table, TriggerData *data, const char *const *names)
+{
+	for (int i = 0; names[i] != NULL; i++)
+	{
+		if (column_differs(table, names[i], data->tg_trigtuple, data->tg_newtuple,
+						   RelationGetDescr(data->tg_relation)))
+			return true;
+	}
+	return false;
+}
+
 /* Whether the change may leave others without what they refer to. */
 static bool
 takes_something_away(const FfTable *table, TriggerData *data)
 {
-	TupleDesc desc = RelationGetDescr(data->tg_relation);
+	static const char *const flag_columns[] = {"state", "variants", NULL};
+	static const char *const segment_columns[] = {"state", NULL};
 
-	if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		return false;
-	return column_differs(table, "state", data->tg_trigtuple, data->tg_newtuple, desc) ||
-		   (table->object == FFE_FLAG &&
-			column_differs(table, "variants", data->tg_trigtuple, data->tg_newtuple, desc));
+	return TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
+		   any_differs(table, data, table->object == FFE_FLAG ? flag_columns : segment_columns);
+}
+
+/* Whether the change may make the row refer to something that it did not refer to. */
+static bool
+refers_anew(const FfTable *table, TriggerData *data)
+{
+	static const char *const flag_columns[] = {"state", "requires", "rules", NULL};
+	static const char *const segment_columns[] = {"state", "if", NULL};
+
+	return !TRIGGER_FIRED_BY_UPDATE(data->tg_event) ||
+		   any_differs(table, data, table->object == FFE_FLAG ? flag_columns : segment_columns);
 }
 
 /* The tables of the namespace that a table belongs to. */
 static void
 tables_of(Relation rel, FfTables *tables)
 {
-	Oid types[1] = {OIDOID};
-	Datum args[1];
 	Oid flags, segments;
-	bool isnull;
 
-	args[0] = ObjectIdGetDatum(RelationGetRelid(rel));
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT flags, segments FROM ff.namespaces"
-							  " WHERE flags OPERATOR(pg_catalog.=) $1"
-							  " OR segments OPERATOR(pg_catalog.=) $1",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read ff.namespaces");
-	if (SPI_processed == 0)
+	if (!ff_find_siblings(RelationGetRelid(rel), &flags, &segments))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" belongs to no namespace", RelationGetRelationName(rel))));
-	flags =
-		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	segments =
-		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	SPI_finish();
-	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG);
-	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT);
+	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG, true);
+	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT, true);
+	for (int i = 0; i < 2; i++)
+	{
+		const FfTable *table = &tables->table[i];
+
+		if (table->missing != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("references of %ss cannot be checked", object_word(table->object)),
+					 errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
+							   table->missing)));
+	}
 }
 
 PG_FUNCTION_INFO_V1(ff_check_trigger);
@@ -323,20 +347,24 @@ Datum
 ff_check_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo, "ff_check_trigger");
-	ffe_object object = trigger_object(data);
 	bool is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
 	HeapTuple row = is_update ? data->tg_newtuple : data->tg_trigtuple;
+	bool takes_away, refers;
 	FfTables tables;
 	FfTable table;
 	bool isnull;
 	char *key;
 
-	if (is_copied())
+	if (is_copied(data->tg_relation))
 		return PointerGetDatum(NULL);
-	describe_or_fail(&table, data->tg_relation, object);
+	describe_or_fail(&table, data->tg_relation, trigger_object(data));
+	takes_away = takes_something_away(&table, data);
+	refers = refers_anew(&table, data);
+	if (!takes_away && !refers)
+		return PointerGetDatum(NULL);
 	key = TextDatumGetCString(
 		column(&table, "key", row, RelationGetDescr(data->tg_relation), &isnull));
 	tables_of(data->tg_relation, &tables);
-	ff_check_object(&tables, object, key, takes_something_away(&table, data));
+	ff_check_object(&tables, table.object, key, !is_update, takes_away);
 	return PointerGetDatum(NULL);
 }

@@ -100,23 +100,53 @@ run_tests(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t id, ui
 
 /* ---------- dependencies ---------- */
 
-/* The memo of an object, NULL when it can't be asked now: a cycle, or too deep. */
+/*
+ * The memo of an object, NULL when it can't be asked now: a cycle, or too deep. What was asked
+ * before counts with the chain that was walked below it: an answer must not hang on the order in
+ * which flags are asked.
+ */
 static ffe_memo *
 enter(ffe_state *st, uint32_t id)
 {
 	ffe_memo *memo = &st->memos[id];
+	uint32_t depth = st->depth + 1;
 
 	if (memo->epoch != st->epoch)
 	{
 		memo->epoch = st->epoch;
 		memo->state = FFE_MEMO_NONE;
 	}
-	if (memo->state == FFE_MEMO_BUSY || st->depth >= FFE_MAX_DEPENDENCY_DEPTH)
+	if (memo->state == FFE_MEMO_DONE)
+		depth += memo->height;
+	if (memo->state == FFE_MEMO_BUSY || depth > FFE_MAX_DEPENDENCY_DEPTH)
 	{
 		fail(st, FFE_LIMIT_EXCEEDED, id);
 		return NULL;
 	}
+	if (depth > st->deepest)
+		st->deepest = depth;
 	return memo;
+}
+
+/* Goes one step down to evaluate an object; returns what leave_object wants back. */
+static uint32_t
+enter_object(ffe_state *st, ffe_memo *memo)
+{
+	uint32_t deepest = st->deepest;
+
+	memo->state = FFE_MEMO_BUSY;
+	st->deepest = ++st->depth;
+	return deepest;
+}
+
+static void
+leave_object(ffe_state *st, ffe_memo *memo, uint32_t deepest)
+{
+	memo->height = (uint8_t) (st->deepest - st->depth);
+	memo->state = st->failure == FFE_OK ? FFE_MEMO_DONE : FFE_MEMO_NONE;
+	if (deepest > st->deepest)
+		st->deepest = deepest;
+	st->depth--;
 }
 
 static bool
@@ -152,6 +182,7 @@ in_segment(ffe_state *st, const ffe_set *set, uint32_t id)
 {
 	const ffe_doc *doc = ffe_set_doc(set, id);
 	ffe_memo *memo = enter(st, id);
+	uint32_t deepest;
 
 	if (memo == NULL)
 		return false;
@@ -162,11 +193,9 @@ in_segment(ffe_state *st, const ffe_set *set, uint32_t id)
 		fail(st, doc == NULL ? FFE_FLAG_NOT_FOUND : (ffe_status) doc->status, id);
 		return false;
 	}
-	memo->state = FFE_MEMO_BUSY;
-	st->depth++;
+	deepest = enter_object(st, memo);
 	memo->inside = segment_decides(st, set, id, doc);
-	st->depth--;
-	memo->state = st->failure == FFE_OK ? FFE_MEMO_DONE : FFE_MEMO_NONE;
+	leave_object(st, memo, deepest);
 	return memo->inside;
 }
 
@@ -462,25 +491,18 @@ served_variant(ffe_state *st, const ffe_set *set, uint32_t id)
 {
 	ffe_memo *memo = enter(st, id);
 	ffe_result result;
+	uint32_t deepest;
 
 	if (memo == NULL)
 		return -1;
 	if (memo->state == FFE_MEMO_DONE)
 		return memo->variant;
-	memo->state = FFE_MEMO_BUSY;
-	st->depth++;
+	deepest = enter_object(st, memo);
 	evaluate(st, set, id, ffe_set_doc(set, id), &result);
-	st->depth--;
-	if (st->failure == FFE_OK)
-	{
-		memo->variant = result.variant;
-		memo->state = FFE_MEMO_DONE;
-	}
-	else
-	{
-		memo->state = FFE_MEMO_NONE;
+	leave_object(st, memo, deepest);
+	memo->variant = result.variant;
+	if (st->failure != FFE_OK)
 		st->culprit = result.culprit;
-	}
 	return result.variant;
 }
 
@@ -492,6 +514,7 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 
 	st->failure = FFE_OK;
 	st->matches = 0;
+	st->deepest = 0;
 	if (ffe_unlikely(st->context.kind > FFE_NULL && st->context.kind != FFE_OBJECT))
 	{
 		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
@@ -516,6 +539,7 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 	if (memo != NULL)
 	{
 		memo->variant = result->variant;
+		memo->height = (uint8_t) st->deepest;
 		memo->state = result->status == FFE_OK ? FFE_MEMO_DONE : FFE_MEMO_NONE;
 	}
 }

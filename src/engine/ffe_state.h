@@ -43,8 +43,9 @@ typedef enum ffe_memo_state
 typedef struct ffe_memo
 {
 	uint32_t epoch;
-	uint8_t state; /* ffe_memo_state */
-	bool inside;   /* segments */
+	uint8_t state;  /* ffe_memo_state */
+	bool inside;    /* segments */
+	uint8_t height; /* of the longest chain of dependencies that was walked below it */
 	int32_t variant;
 } ffe_memo;
 
@@ -57,6 +58,7 @@ struct ffe_state
 	uint32_t epoch;
 	uint32_t matches;   /* patterns tried in this evaluation */
 	uint32_t depth;     /* of dependencies being evaluated */
+	uint32_t deepest;   /* depth that was reached below the object being evaluated */
 	ffe_status failure; /* FFE_OK until something fails */
 	uint32_t culprit;   /* the object that failed */
 	ffe_slot *slots;

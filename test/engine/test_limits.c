@@ -306,6 +306,30 @@ long_lists_and_arrays(void **state)
 	world_free(w);
 }
 
+/* What a flag answers must not hang on which others were asked before it over the same context. */
+static void
+chains_answer_in_any_order(void **state)
+{
+	const unsigned flags = FFE_MAX_DEPENDENCY_DEPTH + 10;
+	ffe_status alone[FFE_MAX_DEPENDENCY_DEPTH + 10];
+	world *w = world_new();
+	unsigned wrong = 0;
+
+	(void) state;
+	put_chain(w, flags);
+	for (unsigned i = 0; i < flags; i++)
+		alone[i] = world_evaluate(w, text("c%u", i), "{'a': 1}")->status;
+	world_begin(w, "{'a': 1}");
+	for (unsigned i = 0; i < flags; i++)
+		wrong += world_ask(w, text("c%u", i))->status != alone[i];
+	assert_int_equal(wrong, 0);
+	world_begin(w, "{'a': 1}");
+	for (unsigned i = flags; i-- > 0;)
+		wrong += world_ask(w, text("c%u", i))->status != alone[i];
+	assert_int_equal(wrong, 0);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -314,6 +338,7 @@ main(void)
 		cmocka_unit_test(cycles_of_prerequisites),
 		cmocka_unit_test(cycles_of_segments),
 		cmocka_unit_test(chains_have_a_bound),
+		cmocka_unit_test(chains_answer_in_any_order),
 		cmocka_unit_test(diamonds_are_cheap),
 		cmocka_unit_test(diamonds_of_segments_and_prerequisites),
 		cmocka_unit_test(patterns_that_explode),
