@@ -189,10 +189,11 @@ extern char *ff_cache_problem(const FfNamespace *space, ffe_status status);
 extern int64 ff_statement_time(void);
 
 /*
- * Checks what a changed object refers to, and, where asked, what refers to it; raises an error
- * (ff_check.c).
+ * Checks what a changed object of a table refers to, unless it is new also whether it makes a chain
+ * too long, and, where asked, what refers to it; raises an error (ff_check.c). Waits for others who
+ * change references.
  */
-extern void ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool is_new,
+extern void ff_check_object(const FfTable *own, const char *key, bool is_new,
 							bool check_dependents);
 
 #pragma GCC visibility pop

@@ -16,6 +16,7 @@
 #include "nodes/bitmapset.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -308,6 +309,30 @@ check_ways_up(const FfGraph *graph, int height)
 
 /* ---------- the whole ---------- */
 
+/* The tables of the namespace that a table belongs to. */
+static void
+find_tables_of(const FfTable *own, FfTables *tables)
+{
+	Oid flags, segments;
+
+	if (!ff_find_siblings(own->relid, &flags, &segments))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" belongs to no namespace", get_rel_name(own->relid))));
+	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG, true);
+	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT, true);
+	for (int i = 0; i < 2; i++)
+	{
+		const FfTable *table = &tables->table[i];
+
+		if (table->missing != NULL)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("references of %ss cannot be checked",
+								   table->object == FFE_FLAG ? "flag" : "segment"),
+							errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
+									  table->missing)));
+	}
+}
+
 /*
  * What is checked here must hold together with what others are writing, too. So there is one at a
  * time in a namespace, up to the end of its transaction, among those who change references or take
@@ -366,18 +391,18 @@ check(FfGraph *graph, bool is_new, bool check_dependents)
 }
 
 void
-ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool is_new,
-				bool check_dependents)
+ff_check_object(const FfTable *own, const char *key, bool is_new, bool check_dependents)
 {
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "ff check", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	ffe_alloc alloc = ff_allocator(scratch);
-	FfGraph graph = {.tables = tables, .set = ffe_set_new(&alloc)};
+	FfGraph graph = {.set = ffe_set_new(&alloc)};
+	FfTables tables;
 	FfRowId rowid;
 
 	graph.root =
-		graph.set == NULL ? FFE_NO_ID : ffe_set_intern(graph.set, object, key, strlen(key));
+		graph.set == NULL ? FFE_NO_ID : ffe_set_intern(graph.set, own->object, key, strlen(key));
 	if (graph.root == FFE_NO_ID)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	CommandCounterIncrement();
@@ -385,10 +410,12 @@ ff_check_object(const FfTables *tables, ffe_object object, const char *key, bool
 	{
 		/* what others have committed counts, too, also where the transaction does not see it */
 		PushActiveSnapshot(GetLatestSnapshot());
-		(void) ff_load(&tables->table[object], graph.set, graph.root, GetActiveSnapshot(), &rowid);
+		(void) ff_load(own, graph.set, graph.root, GetActiveSnapshot(), &rowid);
 		PopActiveSnapshot();
 		if (check_dependents || has_references(&graph))
 		{
+			find_tables_of(own, &tables);
+			graph.tables = &tables;
 			lock_references(&graph);
 			PushActiveSnapshot(GetLatestSnapshot());
 			graph.snapshot = GetActiveSnapshot();

@@ -316,31 +316,6 @@ refers_anew(const FfTable *table, TriggerData *data)
 		   any_differs(table, data, table->object == FFE_FLAG ? flag_columns : segment_columns);
 }
 
-/* The tables of the namespace that a table belongs to. */
-static void
-tables_of(Relation rel, FfTables *tables)
-{
-	Oid flags, segments;
-
-	if (!ff_find_siblings(RelationGetRelid(rel), &flags, &segments))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" belongs to no namespace", RelationGetRelationName(rel))));
-	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG, true);
-	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT, true);
-	for (int i = 0; i < 2; i++)
-	{
-		const FfTable *table = &tables->table[i];
-
-		if (table->missing != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("references of %ss cannot be checked", object_word(table->object)),
-					 errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
-							   table->missing)));
-	}
-}
-
 PG_FUNCTION_INFO_V1(ff_check_trigger);
 
 Datum
@@ -350,7 +325,6 @@ ff_check_trigger(PG_FUNCTION_ARGS)
 	bool is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
 	HeapTuple row = is_update ? data->tg_newtuple : data->tg_trigtuple;
 	bool takes_away, refers;
-	FfTables tables;
 	FfTable table;
 	bool isnull;
 	char *key;
@@ -358,13 +332,13 @@ ff_check_trigger(PG_FUNCTION_ARGS)
 	if (is_copied(data->tg_relation))
 		return PointerGetDatum(NULL);
 	describe_or_fail(&table, data->tg_relation, trigger_object(data));
+	table.may_wait = true;
 	takes_away = takes_something_away(&table, data);
 	refers = refers_anew(&table, data);
 	if (!takes_away && !refers)
 		return PointerGetDatum(NULL);
 	key = TextDatumGetCString(
 		column(&table, "key", row, RelationGetDescr(data->tg_relation), &isnull));
-	tables_of(data->tg_relation, &tables);
-	ff_check_object(&tables, table.object, key, !is_update, takes_away);
+	ff_check_object(&table, key, !is_update, takes_away);
 	return PointerGetDatum(NULL);
 }
