@@ -189,7 +189,7 @@ ff_cache_keep_answer(FfNamespace *space, FfAnswer *answer, const ffe_result *res
 	answer->variant = result->variant;
 	answer->rule = result->rule;
 	answer->reason = result->reason;
-	answer->row = heap_copy_minimal_tuple(row);
+	answer->row = ff_copy_minimal_tuple(row);
 	ff_cached_bytes += row->t_len;
 	MemoryContextSwitchTo(old);
 }

@@ -33,6 +33,15 @@
 #define ff_owns_table(relid, role) pg_class_ownercheck(relid, role)
 #endif
 
+/* 18 can leave room in front of a minimal tuple */
+#if PG_VERSION_NUM >= 180000
+#define ff_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls, 0)
+#define ff_copy_minimal_tuple(tuple) heap_copy_minimal_tuple(tuple, 0)
+#else
+#define ff_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls)
+#define ff_copy_minimal_tuple(tuple) heap_copy_minimal_tuple(tuple)
+#endif
+
 /* 18 has a magic block that names the module */
 #if PG_VERSION_NUM >= 180000
 #define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = "1.0")

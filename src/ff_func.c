@@ -493,7 +493,7 @@ form_row(TupleDesc desc, FfNamespace *space, const ffe_result *result, const cha
 
 	put_name(&row, 0, row.key, key, len);
 	fill_row(&row, space, result, NULL, NULL);
-	return heap_form_minimal_tuple(desc, row.values, row.nulls);
+	return ff_form_minimal_tuple(desc, row.values, row.nulls);
 }
 
 /* One row for each flag, from what was formed for this result before, where it was. */
