@@ -77,15 +77,11 @@ check_sanitize()
 
 # ---------- sections with a server ----------
 
-# A copy of the sources, built strictly, in a server of its own. Done once. It is called where a
-# failure must not end the script, so that set -e doesn't hold in it either: each step says what
-# becomes of its failure.
-built=false
-build()
+# A copy of the sources, built strictly, in a server of its own. It is called where a failure must
+# not end the script, so that set -e doesn't hold in it either: each step says what becomes of its
+# failure.
+build_copy()
 {
-	if $built; then
-		return
-	fi
 	mkdir -p "$work/source" || return 1
 	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read |
 		tar xf - -C "$work/source" || return 1
@@ -96,8 +92,21 @@ build()
 		cat "$work/build.log"
 		return 1
 	fi
-	chmod -R go+rX "$work" || return 1
-	built=true
+	chmod -R go+rX "$work"
+}
+
+# Once, for all sections, even if it fails: it would fail again, in a copy of the copied server.
+built=
+build()
+{
+	if [[ -z $built ]]; then
+		if build_copy; then
+			built=true
+		else
+			built=false
+		fi
+	fi
+	$built
 }
 
 check_build()
