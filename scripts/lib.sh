@@ -104,9 +104,12 @@ as_user()
 distribution_major()
 {
 	local system
-	system=$(. /etc/os-release 2>/dev/null && printf '%s:%s' "${ID:-}" "${VERSION_ID:-}") || true
+	# Debian's next release has a name before it has a number
+	system=$(. /etc/os-release 2>/dev/null &&
+		printf '%s:%s' "${ID:-}" "${VERSION_ID:-${VERSION_CODENAME:-}}") || true
 	case $system in
 		debian:13*) say 17 ;;
+		debian:14* | debian:forky) say 18 ;;
 		ubuntu:24.*) say 16 ;;
 		*) say 15 ;;
 	esac
