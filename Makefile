@@ -3,9 +3,10 @@
 #	make, make install	the extension (PG_CONFIG chooses the server)
 #	make demo			everything, shown; make run leaves it up, make stop ends it
 #	make check			all tests; make bench, make fuzz, make format
+#	make check-majors	those that need a server, on PostgreSQL 17 and 18; as root
 
 PG_CONFIG ?= pg_config
-SCRIPTED = demo run stop check bench fuzz format
+SCRIPTED = demo run stop check check-majors bench fuzz format
 
 # PGXS has a check of its own, which only says that it is not supported: these goals go without
 ifneq ($(filter $(SCRIPTED),$(MAKECMDGOALS)),)
@@ -17,6 +18,9 @@ demo run stop:
 
 check:
 	./scripts/check.sh
+
+check-majors:
+	./scripts/majors.sh 17 18
 
 bench:
 	./bench/run.sh

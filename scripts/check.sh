@@ -82,9 +82,7 @@ check_sanitize()
 # failure.
 build_copy()
 {
-	mkdir -p "$work/source" || return 1
-	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read |
-		tar xf - -C "$work/source" || return 1
+	copy_sources "$work/source" || return 1
 	tree_config=$(scripts/install-tree.sh "$work/tree") || return 1
 	export PG_CONFIG=$tree_config
 	if ! make -s -C "$work/source" with_llvm=no FF_CFLAGS="$strict" >"$work/build.log" 2>&1 ||

@@ -53,6 +53,13 @@ end_by_signal()
 	fi
 }
 
+# Copies the files that git does not ignore, as they are in the working tree that one is in.
+copy_sources()
+{
+	mkdir -p "$1" || return 1
+	git ls-files -z -co --exclude-standard | xargs -0 tar cf - --ignore-failed-read | tar xf - -C "$1"
+}
+
 is_root()
 {
 	[[ $(id -u) -eq 0 ]]

@@ -5,6 +5,7 @@
 #     scripts/packages.sh build           what make, make demo and make run need
 #     scripts/packages.sh check           that, and what make check needs
 #     scripts/packages.sh bench           that of build, and what the benchmarks need
+#     scripts/packages.sh majors          that of build, and what make check-majors needs
 #     scripts/packages.sh --list check    names them, and changes nothing
 #
 # It installs as root or through sudo, if sudo asks for no password. Otherwise it prints the line
@@ -17,6 +18,7 @@ build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev)
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind)
 bench_packages=(valgrind libjansson-dev)
+majors_packages=(git debootstrap)
 
 # Keeps Debian from making a cluster "main", and starting it, beside the server's package. A file
 # of our own that is gone after the installation is the least that does it: createcluster.conf
@@ -25,7 +27,7 @@ no_main_cluster=/etc/postgresql-common/createcluster.d/zz-ff.conf
 
 usage()
 {
-	die "usage: scripts/packages.sh [--list] build|check|bench ..."
+	die "usage: scripts/packages.sh [--list] build|check|bench|majors ..."
 }
 
 # The major version whose packages are wanted; empty where PG_CONFIG is a PostgreSQL that no
@@ -57,6 +59,7 @@ list_packages()
 				[[ -z $major ]] || say "postgresql-$major-pgtap"
 				;;
 			bench) printf '%s\n' "${bench_packages[@]}" ;;
+			majors) printf '%s\n' "${majors_packages[@]}" ;;
 			*) usage ;;
 		esac
 	done
