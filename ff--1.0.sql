@@ -53,13 +53,33 @@ CREATE TABLE ff.segments (
 	updated_at timestamptz NOT NULL
 );
 
--- Which tables hold the flags and segments of a namespace.
+-- Every change of a flag or segment, in the order of commits, without a gap in the numbers. Written at
+-- commit by the triggers of 20_triggers.sql; hash is over the row and the hash of the row before.
+CREATE TABLE ff.events (
+	id bigint PRIMARY KEY,
+	occurred_at timestamptz NOT NULL,
+	namespace text COLLATE "C" NOT NULL,
+	object text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
+	action text NOT NULL,
+	actor text NOT NULL,
+	session_role text NOT NULL,
+	client_address inet,
+	application_name text,
+	comment text,
+	version bigint NOT NULL,
+	old_value jsonb,
+	new_value jsonb,
+	hash bytea NOT NULL
+);
+CREATE INDEX events_by_key ON ff.events (namespace, object, key, id);
+
+-- Which tables hold the flags and segments of a namespace: see 25_namespaces.sql.
 CREATE TABLE ff.namespaces (
 	name text COLLATE "C" PRIMARY KEY,
 	flags regclass NOT NULL UNIQUE,
 	segments regclass NOT NULL UNIQUE
 );
-INSERT INTO ff.namespaces (name, flags, segments) VALUES ('default', 'ff.flags', 'ff.segments');
 
 -- Always empty. Every change of a flag or segment sends an invalidation message for this table,
 -- by which all sessions learn of it: cheaper than having them forget the flag table itself.
@@ -67,70 +87,75 @@ CREATE TABLE ff.cache_epoch ();
 
 SELECT pg_catalog.pg_extension_config_dump('ff.flags', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.segments', '');
+SELECT pg_catalog.pg_extension_config_dump('ff.events', '');
+SELECT pg_catalog.pg_extension_config_dump('ff.namespaces', $$WHERE name OPERATOR(pg_catalog.<>) 'default'$$);
 
 -- Who may read the key column may evaluate; who may read the table sees definitions.
 GRANT SELECT (key) ON ff.flags TO PUBLIC;
--- The triggers of a flag table and a segment table. Triggers fire in the order of their names. Those
--- after a change sort first: a trigger of the user's that evaluates a flag must meet a cache that
--- knows of the change. The one that validates sorts last: what it has seen is what is written.
--- All are ENABLE ALWAYS, so that logical replication's apply fires them too.
+-- The functions behind the triggers of flag and segment tables. ff_register (25_namespaces.sql) attaches
+-- them to tables, those of the default namespace too.
 
 CREATE FUNCTION ff_validate_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_validate_trigger() IS 'checks a flag or segment before it is written, and keeps its version and times';
 CREATE FUNCTION ff_invalidate_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION ff_invalidate_trigger() IS 'tells every session that a flag or segment changed';
+COMMENT ON FUNCTION ff_invalidate_trigger() IS 'tells every session that a flag or segment changed, and notes who changed it';
 CREATE FUNCTION ff_check_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_check_trigger() IS 'checks references between flags and segments after a change';
+CREATE FUNCTION ff_record_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_record_trigger() IS 'writes the event of a change at commit';
 CREATE FUNCTION ff_protect_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_protect_trigger() IS 'refuses DELETE and TRUNCATE';
+CREATE FUNCTION ff_protect_events_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_protect_events_trigger() IS 'refuses UPDATE, DELETE and TRUNCATE of events';
+CREATE FUNCTION ff_namespace_trigger() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_namespace_trigger() IS 'has the tables of a namespace go with the extension';
+CREATE FUNCTION ff_drop_trigger() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_drop_trigger() IS 'unregisters namespaces whose tables were dropped';
 
-REVOKE ALL ON FUNCTION ff_validate_trigger(), ff_invalidate_trigger(), ff_check_trigger(),
-	ff_protect_trigger() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ff_validate_trigger(), ff_invalidate_trigger(), ff_check_trigger(), ff_record_trigger(),
+	ff_protect_trigger(), ff_protect_events_trigger(), ff_namespace_trigger(), ff_drop_trigger() FROM PUBLIC;
 
-CREATE TRIGGER zz_ff_validate BEFORE INSERT OR UPDATE ON ff.flags
-	FOR EACH ROW EXECUTE FUNCTION ff_validate_trigger('flag');
-CREATE TRIGGER a00_ff_protect BEFORE DELETE ON ff.flags
-	FOR EACH ROW EXECUTE FUNCTION ff_protect_trigger('flag');
-CREATE TRIGGER a00_ff_protect_truncate BEFORE TRUNCATE ON ff.flags
-	FOR EACH STATEMENT EXECUTE FUNCTION ff_protect_trigger('flag');
-CREATE TRIGGER a00_ff_invalidate AFTER INSERT OR UPDATE OR DELETE ON ff.flags
-	FOR EACH ROW EXECUTE FUNCTION ff_invalidate_trigger();
-CREATE TRIGGER a00_ff_invalidate_truncate AFTER TRUNCATE ON ff.flags
-	FOR EACH STATEMENT EXECUTE FUNCTION ff_invalidate_trigger();
-CREATE CONSTRAINT TRIGGER a10_ff_check AFTER INSERT OR UPDATE ON ff.flags
-	DEFERRABLE INITIALLY IMMEDIATE
-	FOR EACH ROW EXECUTE FUNCTION ff_check_trigger('flag');
-
-CREATE TRIGGER zz_ff_validate BEFORE INSERT OR UPDATE ON ff.segments
-	FOR EACH ROW EXECUTE FUNCTION ff_validate_trigger('segment');
-CREATE TRIGGER a00_ff_protect BEFORE DELETE ON ff.segments
-	FOR EACH ROW EXECUTE FUNCTION ff_protect_trigger('segment');
-CREATE TRIGGER a00_ff_protect_truncate BEFORE TRUNCATE ON ff.segments
-	FOR EACH STATEMENT EXECUTE FUNCTION ff_protect_trigger('segment');
-CREATE TRIGGER a00_ff_invalidate AFTER INSERT OR UPDATE OR DELETE ON ff.segments
-	FOR EACH ROW EXECUTE FUNCTION ff_invalidate_trigger();
-CREATE TRIGGER a00_ff_invalidate_truncate AFTER TRUNCATE ON ff.segments
-	FOR EACH STATEMENT EXECUTE FUNCTION ff_invalidate_trigger();
-CREATE CONSTRAINT TRIGGER a10_ff_check AFTER INSERT OR UPDATE ON ff.segments
-	DEFERRABLE INITIALLY IMMEDIATE
-	FOR EACH ROW EXECUTE FUNCTION ff_check_trigger('segment');
+CREATE TRIGGER a00_ff_protect BEFORE UPDATE OR DELETE ON ff.events
+	FOR EACH ROW EXECUTE FUNCTION ff_protect_events_trigger();
+CREATE TRIGGER a00_ff_protect_truncate BEFORE TRUNCATE ON ff.events
+	FOR EACH STATEMENT EXECUTE FUNCTION ff_protect_events_trigger();
+ALTER TABLE ff.events ENABLE ALWAYS TRIGGER a00_ff_protect;
+ALTER TABLE ff.events ENABLE ALWAYS TRIGGER a00_ff_protect_truncate;
 
 CREATE TRIGGER a00_ff_invalidate AFTER INSERT OR UPDATE OR DELETE ON ff.namespaces
 	FOR EACH ROW EXECUTE FUNCTION ff_invalidate_trigger();
-
+CREATE TRIGGER a10_ff_namespace AFTER INSERT ON ff.namespaces
+	FOR EACH ROW EXECUTE FUNCTION ff_namespace_trigger();
 ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a00_ff_invalidate;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER zz_ff_validate;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER a00_ff_protect;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER a00_ff_protect_truncate;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER a00_ff_invalidate;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER a00_ff_invalidate_truncate;
-ALTER TABLE ff.flags ENABLE ALWAYS TRIGGER a10_ff_check;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER zz_ff_validate;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER a00_ff_protect;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER a00_ff_protect_truncate;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER a00_ff_invalidate;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER a00_ff_invalidate_truncate;
-ALTER TABLE ff.segments ENABLE ALWAYS TRIGGER a10_ff_check;
+ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a10_ff_namespace;
+
+CREATE EVENT TRIGGER ff_unregister_dropped ON sql_drop
+	WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION')
+	EXECUTE FUNCTION ff_drop_trigger();
+-- Namespaces: flag tables, each with its segment table, its grants and its channel ff_<namespace>.
+
+CREATE FUNCTION ff_register("table" regclass, namespace text, segments regclass DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_register(regclass, text, regclass) IS 'makes a table the flag table of a new namespace; without a segment table, one is made';
+
+CREATE FUNCTION ff_unregister(namespace text) RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_unregister(text) IS 'ends a namespace; its tables stay, as ordinary tables';
+
+CREATE FUNCTION ff_create_namespace(name text) RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_create_namespace(text) IS 'makes a namespace with tables of its own, ff.<name>_flags and ff.<name>_segments';
+
+REVOKE ALL ON FUNCTION ff_register(regclass, text, regclass), ff_unregister(text), ff_create_namespace(text) FROM PUBLIC;
+
+-- These run as the caller: they can give what he can give.
+CREATE FUNCTION ff_grant(role text, privilege text, namespace text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_grant(text, text, text) IS 'lets a role (or public) evaluate, read, write or admin the flags of a namespace';
+
+CREATE FUNCTION ff_revoke(role text, privilege text, namespace text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_revoke(text, text, text) IS 'takes back what ff_grant gave, with all that includes it';
+
+SELECT @extschema@.ff_register('ff.flags', 'default', 'ff.segments');
 -- Evaluation. STABLE: within a statement the answer is the same; PARALLEL SAFE: every process
 -- has its own cache. Not STRICT: a null context is an empty one, and a null key has its fallback.
 
@@ -197,3 +222,86 @@ CREATE FUNCTION ff_cache_info(OUT namespaces integer, OUT flags bigint, OUT segm
 							  OUT evictions bigint)
 	RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_cache_info() IS 'the compiled flags of this session: how many, how large, how often used';
+-- Changing flags by functions. They run as the caller and do what INSERT, UPDATE and DELETE do.
+
+CREATE FUNCTION ff_create_flag(definition jsonb, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_create_flag(jsonb, text) IS 'creates a flag from its document, and returns what was stored';
+CREATE FUNCTION ff_create_segment(definition jsonb, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_create_segment(jsonb, text) IS 'creates a segment from its document, and returns what was stored';
+
+CREATE FUNCTION ff_update_flag(key text, patch jsonb, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_update_flag(text, jsonb, bigint, text) IS 'changes a flag by a JSON merge patch (RFC 7396)';
+CREATE FUNCTION ff_update_segment(key text, patch jsonb, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_update_segment(text, jsonb, bigint, text) IS 'changes a segment by a JSON merge patch (RFC 7396)';
+
+CREATE FUNCTION ff_replace_flag(key text, definition jsonb, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_replace_flag(text, jsonb, bigint, text) IS 'gives a flag another definition as a whole';
+CREATE FUNCTION ff_replace_segment(key text, definition jsonb, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_replace_segment(text, jsonb, bigint, text) IS 'gives a segment another definition as a whole';
+
+CREATE FUNCTION ff_archive_flag(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_archive_flag(text, bigint, text) IS 'ends the use of a flag and keeps it';
+CREATE FUNCTION ff_archive_segment(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_archive_segment(text, bigint, text) IS 'ends the use of a segment and keeps it';
+
+CREATE FUNCTION ff_restore_flag(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_restore_flag(text, bigint, text) IS 'takes an archived flag into use again';
+CREATE FUNCTION ff_restore_segment(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_restore_segment(text, bigint, text) IS 'takes an archived segment into use again';
+
+CREATE FUNCTION ff_enable_flag(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_enable_flag(text, bigint, text) IS 'takes back the kill switch';
+CREATE FUNCTION ff_disable_flag(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_disable_flag(text, bigint, text) IS 'throws the kill switch: everybody has the default';
+
+CREATE FUNCTION ff_purge_flag(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_purge_flag(text, bigint, text) IS 'deletes an archived flag; its events stay';
+CREATE FUNCTION ff_purge_segment(key text, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_purge_segment(text, bigint, text) IS 'deletes an archived segment; its events stay';
+
+CREATE FUNCTION ff_revert_flag(key text, to_event bigint, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_revert_flag(text, bigint, bigint, text) IS 'gives a flag the definition that an event left it with';
+CREATE FUNCTION ff_revert_segment(key text, to_event bigint, expected_version bigint DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_revert_segment(text, bigint, bigint, text) IS 'gives a segment the definition that an event left it with';
+
+-- Looking for flags, and at what happened to one.
+
+CREATE FUNCTION ff_flags(state text DEFAULT NULL, tag text DEFAULT NULL, owner text DEFAULT NULL, search text DEFAULT NULL,
+						 "limit" integer DEFAULT 100, after text DEFAULT NULL, namespace text DEFAULT NULL,
+						 OUT flag_key text, OUT definition jsonb)
+	RETURNS SETOF record LANGUAGE c STABLE COST 1000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_flags(text, text, text, text, integer, text, text) IS 'flags by key, a page at a time: after takes the last key of the page before';
+CREATE FUNCTION ff_segments(state text DEFAULT NULL, search text DEFAULT NULL, "limit" integer DEFAULT 100,
+							after text DEFAULT NULL, namespace text DEFAULT NULL,
+							OUT segment_key text, OUT definition jsonb)
+	RETURNS SETOF record LANGUAGE c STABLE COST 1000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_segments(text, text, integer, text, text) IS 'segments by key, a page at a time: after takes the last key of the page before';
+
+CREATE FUNCTION ff_audit(key text, "limit" integer DEFAULT 100, after bigint DEFAULT NULL, namespace text DEFAULT NULL,
+						 object text DEFAULT 'flag',
+						 OUT event_id bigint, OUT occurred_at timestamptz, OUT actor text, OUT action text,
+						 OUT comment text, OUT version bigint, OUT changed text[], OUT old_value jsonb, OUT new_value jsonb)
+	RETURNS SETOF record LANGUAGE c STABLE COST 1000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_audit(text, integer, bigint, text, text) IS 'events of a flag or segment, oldest first; after takes the last number of the page before';
+
+CREATE FUNCTION ff_verify_events(OUT valid boolean, OUT events bigint, OUT event_id bigint, OUT problem text,
+								 OUT head_id bigint, OUT head_hash bytea)
+	RETURNS record LANGUAGE c STABLE COST 100000 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_verify_events() IS 'whether the log is whole, and the first event that is not as it was written';
+REVOKE ALL ON FUNCTION ff_verify_events() FROM PUBLIC;

@@ -2,6 +2,7 @@
  * src/ff.c
  *	  Loading of the module: settings and callbacks, and nothing else.
  */
+#include "ff_event.h"
 #include "ff_stamp.h"
 
 #include "commands/extension.h"
@@ -14,6 +15,9 @@ PGDLLEXPORT void _PG_init(void);
 char *ff_namespace = NULL;
 uint64 ff_namespace_changes = 0;
 int ff_cache_size = 16384;
+char *ff_actor = NULL;
+char *ff_comment = NULL;
+bool ff_notify = true;
 
 /* Call sites compare the count instead of the string. */
 static void
@@ -24,9 +28,20 @@ assign_namespace(const char *newval, void *extra)
 	ff_namespace_changes++;
 }
 
-void
-_PG_init(void)
+static void
+define_settings(void)
 {
+	DefineCustomStringVariable("ff.actor", "Who changes flags, for the event log.",
+							   "Empty: the session user. An application that connects as one user "
+							   "says here whom it acts for.",
+							   &ff_actor, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("ff.comment", "Why flags are changed, for the event log.", NULL,
+							   &ff_comment, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"ff.notify", "Whether a change of flags notifies those who listen.",
+		"A transaction that notifies cannot be prepared (PREPARE TRANSACTION); "
+		"without it, listeners learn of the change when they look next.",
+		&ff_notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("ff.namespace",
 							   "Namespace of flags that functions use when none is named.", NULL,
 							   &ff_namespace, "default", PGC_USERSET, 0, NULL, assign_namespace,
@@ -36,6 +51,13 @@ _PG_init(void)
 							"whatever they take.",
 							&ff_cache_size, 16384, 256, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+}
+
+void
+_PG_init(void)
+{
+	define_settings();
 	MarkGUCPrefixReserved("ff");
 	ff_stamp_init();
+	ff_event_init();
 }

@@ -71,8 +71,26 @@ typedef struct FfTables
  */
 extern bool ff_find_tables(const char *name, bool may_wait, Oid *flags, Oid *segments);
 
-/* Finds the tables of the namespace that a table belongs to; false when it belongs to none. */
-extern bool ff_find_siblings(Oid relid, Oid *flags, Oid *segments);
+/* The longest name of a namespace, in bytes: a channel and its tables are named after it. */
+#define FF_MAX_NAMESPACE 54
+
+/* A row of ff.namespaces. */
+typedef struct FfRegistration
+{
+	char name[FF_MAX_NAMESPACE + 1];
+	Oid flags;
+	Oid segments;
+} FfRegistration;
+
+/* Column i (from 0) of a table's shape; NULL at the end. */
+extern const char *ff_column_name(ffe_object object, int i);
+
+/* Finds the namespace that a table belongs to; false, or an error, when it belongs to none. */
+extern bool ff_is_registered(Oid relid, FfRegistration *out);
+extern void ff_find_registration(Oid relid, FfRegistration *out);
+
+/* Finds a namespace one of whose tables is gone; false when there is none. */
+extern bool ff_find_orphan(FfRegistration *out);
 
 /* The tables of a namespace (NULL: the setting), or an error for the caller. */
 extern void ff_named_tables(const char *name, FfTables *tables);
@@ -80,6 +98,9 @@ extern void ff_named_tables(const char *name, FfTables *tables);
 /* Finds out columns and index. */
 extern void ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait);
 extern void ff_describe_relation(FfTable *table, Relation rel, ffe_object object);
+
+/* All that a relation lacks to hold flags or segments, in words; NULL: nothing. */
+extern char *ff_missing_parts(Relation rel, ffe_object object);
 
 /* Finds out the columns of a query's result, for ff_row_document. */
 extern void ff_describe_result(FfTable *table, TupleDesc desc, ffe_object object);
@@ -190,11 +211,11 @@ extern int64 ff_statement_time(void);
 
 /*
  * Checks what a changed object of a table refers to, unless it is new also whether it makes a chain
- * too long, and, where asked, what refers to it; raises an error (ff_check.c). Waits for others who
- * change references.
+ * too long, and, where asked, what refers to it; raises an error (ff_check.c). Returns the number
+ * of the newest event: while that stays the newest, the answer stays, too.
  */
-extern void ff_check_object(const FfTable *own, const char *key, bool is_new,
-							bool check_dependents);
+extern int64 ff_check_object(const FfTable *own, const char *key, bool is_new,
+							 bool check_dependents);
 
 #pragma GCC visibility pop
 

@@ -2,10 +2,12 @@
  * src/ff_check.c
  *	  References between flags and segments: they exist, and make no cycle.
  *
- * The rule: the state that is checked is the one that the transaction sees now, its own changes
- * included, read from the tables and not from the cache.
+ * The rule: the state that is checked is the latest one, read from the tables and not from the
+ * cache: what others have committed, and the transaction's own changes. That is done when a change
+ * is made, to tell early, and again at commit under the lock of the log (ff_record.c) where others
+ * have committed meanwhile: of two changes that don't go together the second one to commit fails.
  */
-#include "ff.h"
+#include "ff_event.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -14,7 +16,6 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -27,6 +28,7 @@ typedef struct FfGraph
 	Snapshot snapshot;
 	ffe_set *set;
 	uint32 root;
+	bool concurrent;     /* what is wrong is so only with what others committed meanwhile */
 	StringInfoData path; /* of references, while looking for a cycle */
 	int *heights;        /* by id: steps of the longest way down, -1 where not known */
 } FfGraph;
@@ -43,13 +45,31 @@ key_of(const FfGraph *graph, uint32 id)
 	return ffe_set_key(graph->set, id, NULL);
 }
 
+/*
+ * The SQLSTATE and the hint of an error: in a transaction whose snapshot is older than what is in
+ * the way, it is to be tried again, and will be told what is wrong then.
+ */
+static int
+code(const FfGraph *graph, int sqlstate)
+{
+	return errcode(graph->concurrent ? ERRCODE_T_R_SERIALIZATION_FAILURE : sqlstate);
+}
+
+static int
+hint(const FfGraph *graph, const char *text)
+{
+	if (graph->concurrent)
+		text = "Another transaction changed flags meanwhile. Try this transaction again.";
+	return text == NULL ? 0 : errhint("%s", text);
+}
+
 static void
 report_missing(const FfGraph *graph, uint32 dep, const char *what)
 {
-	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+	ereport(ERROR, (code(graph, ERRCODE_FOREIGN_KEY_VIOLATION),
 					errmsg("%s \"%s\" refers to %s \"%s\", which %s", word(graph, graph->root),
 						   key_of(graph, graph->root), word(graph, dep), key_of(graph, dep), what),
-					errhint("Create or restore it first, or refer to another.")));
+					hint(graph, "Create or restore it first, or refer to another.")));
 }
 
 /* What the root refers to must be there and active, with the variants that it names. */
@@ -77,22 +97,23 @@ check_references(const FfGraph *graph)
 		if (!ffe_doc_has_variant(ffe_set_doc(graph->set, dep), variant, len))
 			ereport(
 				ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				(code(graph, ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("%s \"%s\" refers to variant \"%.*s\" of flag \"%s\", which does not exist",
 						word(graph, graph->root), key_of(graph, graph->root), (int) len, variant,
 						key_of(graph, dep)),
-				 errdetail("The reference is at %s.", path)));
+				 errdetail("The reference is at %s.", path), hint(graph, NULL)));
 	}
 }
 
 static void
 report_depth(const FfGraph *graph, int depth)
 {
-	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+	ereport(ERROR, (code(graph, ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("%s \"%s\" would be in a chain of %d references",
 						   word(graph, graph->root), key_of(graph, graph->root), depth),
 					errdetail("Flags and segments may depend on one another over %d steps.",
-							  FFE_MAX_DEPENDENCY_DEPTH)));
+							  FFE_MAX_DEPENDENCY_DEPTH),
+					hint(graph, NULL)));
 }
 
 /*
@@ -116,10 +137,10 @@ check_ways_down(FfGraph *graph, uint32 id, int depth)
 						 ffe_set_object(graph->set, dep) == FFE_SEGMENT ? "segment " : "",
 						 key_of(graph, dep));
 		if (dep == graph->root)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_RECURSION),
+			ereport(ERROR, (code(graph, ERRCODE_INVALID_RECURSION),
 							errmsg("references of %s \"%s\" make a cycle", word(graph, graph->root),
 								   key_of(graph, graph->root)),
-							errdetail("%s", graph->path.data)));
+							errdetail("%s", graph->path.data), hint(graph, NULL)));
 		if (graph->heights[dep] < 0)
 			graph->heights[dep] = check_ways_down(graph, dep, depth + 1);
 		height = Max(height, graph->heights[dep] + 1);
@@ -256,12 +277,13 @@ check_complaints(const FfGraph *graph, const Bitmapset *referring)
 	}
 	if (list.len > 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				(code(graph, ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 archived ? errmsg("%s \"%s\" cannot be archived: others use it",
 								   word(graph, graph->root), key_of(graph, graph->root))
 						  : errmsg("variants of flag \"%s\" cannot be removed: others use them",
 								   key_of(graph, graph->root)),
-				 errdetail("Used by %s.", list.data), errhint("Change or archive those first.")));
+				 errdetail("Used by %s.", list.data),
+				 hint(graph, "Change or archive those first.")));
 }
 
 /* Steps of the longest way from an object down to the root; -2 where there is none. */
@@ -313,13 +335,11 @@ check_ways_up(const FfGraph *graph, int height)
 static void
 find_tables_of(const FfTable *own, FfTables *tables)
 {
-	Oid flags, segments;
+	FfRegistration space;
 
-	if (!ff_find_siblings(own->relid, &flags, &segments))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" belongs to no namespace", get_rel_name(own->relid))));
-	ff_describe_table(&tables->table[FFE_FLAG], flags, FFE_FLAG, true);
-	ff_describe_table(&tables->table[FFE_SEGMENT], segments, FFE_SEGMENT, true);
+	ff_find_registration(own->relid, &space);
+	ff_describe_table(&tables->table[FFE_FLAG], space.flags, FFE_FLAG, true);
+	ff_describe_table(&tables->table[FFE_SEGMENT], space.segments, FFE_SEGMENT, true);
 	for (int i = 0; i < 2; i++)
 	{
 		const FfTable *table = &tables->table[i];
@@ -331,17 +351,6 @@ find_tables_of(const FfTable *own, FfTables *tables)
 							errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
 									  table->missing)));
 	}
-}
-
-/*
- * What is checked here must hold together with what others are writing, too. So there is one at a
- * time in a namespace, up to the end of its transaction, among those who change references or take
- * away what may be referred to; a kill switch, a rollout, a description wait for nobody.
- */
-static void
-lock_references(const FfGraph *graph)
-{
-	LockDatabaseObject(RelationRelationId, graph->tables->table[FFE_FLAG].relid, 1, ExclusiveLock);
 }
 
 static bool
@@ -390,37 +399,35 @@ check(FfGraph *graph, bool is_new, bool check_dependents)
 		check_ways_up(graph, height);
 }
 
-void
-ff_check_object(const FfTable *own, const char *key, bool is_new, bool check_dependents)
+/* Checks under one snapshot. Returns the number of the newest event that it sees. */
+static int64
+check_under(const FfTable *own, const char *key, bool is_new, bool check_dependents,
+			Snapshot snapshot, bool concurrent)
 {
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "ff check", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	ffe_alloc alloc = ff_allocator(scratch);
-	FfGraph graph = {.set = ffe_set_new(&alloc)};
+	FfGraph graph = {.set = ffe_set_new(&alloc), .concurrent = concurrent};
 	FfTables tables;
 	FfRowId rowid;
+	FfHead head;
 
 	graph.root =
 		graph.set == NULL ? FFE_NO_ID : ffe_set_intern(graph.set, own->object, key, strlen(key));
 	if (graph.root == FFE_NO_ID)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	CommandCounterIncrement();
+	PushActiveSnapshot(snapshot);
+	graph.snapshot = GetActiveSnapshot();
 	PG_TRY();
 	{
-		/* what others have committed counts, too, also where the transaction does not see it */
-		PushActiveSnapshot(GetLatestSnapshot());
-		(void) ff_load(own, graph.set, graph.root, GetActiveSnapshot(), &rowid);
-		PopActiveSnapshot();
+		ff_read_head(graph.snapshot, &head);
+		(void) ff_load(own, graph.set, graph.root, graph.snapshot, &rowid);
 		if (check_dependents || has_references(&graph))
 		{
 			find_tables_of(own, &tables);
 			graph.tables = &tables;
-			lock_references(&graph);
-			PushActiveSnapshot(GetLatestSnapshot());
-			graph.snapshot = GetActiveSnapshot();
 			check(&graph, is_new, check_dependents);
-			PopActiveSnapshot();
 		}
 	}
 	PG_FINALLY();
@@ -429,6 +436,21 @@ ff_check_object(const FfTable *own, const char *key, bool is_new, bool check_dep
 		ffe_set_free(graph.set);
 	}
 	PG_END_TRY();
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
+	return head.id;
+}
+
+int64
+ff_check_object(const FfTable *own, const char *key, bool is_new, bool check_dependents)
+{
+	bool fixed = IsolationUsesXactSnapshot();
+
+	CommandCounterIncrement();
+
+	/* what is wrong with what the transaction sees is wrong however often it is tried */
+	if (fixed)
+		(void) check_under(own, key, is_new, check_dependents, GetTransactionSnapshot(), false);
+	return check_under(own, key, is_new, check_dependents, GetLatestSnapshot(), fixed);
 }

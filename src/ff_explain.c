@@ -6,16 +6,13 @@
  * what it finds and uses nothing of the cache. So it shows rules only to those who may read them,
  * and what it answers can be held against what ff_evaluate answers.
  */
-#include "ff.h"
+#include "ff_spi.h"
+#include "ff_write.h"
 
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
@@ -98,40 +95,6 @@ put_result(FfTrace *trace, const char *key, const ffe_result *result)
 			detail.data);
 }
 
-/* Refuses a caller who may not read definitions. */
-static void
-check_may_read(const FfTables *tables)
-{
-	for (int i = 0; i < 2; i++)
-	{
-		Oid relid = tables->table[i].relid;
-		AclResult allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
-
-		if (allowed != ACLCHECK_OK)
-			aclcheck_error(allowed, OBJECT_TABLE, get_rel_name(relid));
-	}
-}
-
-/* The query for a row, as the caller, with row-level security. */
-static char *
-row_query(const FfTable *table)
-{
-	return psprintf("SELECT * FROM %s WHERE key OPERATOR(pg_catalog.=) $1",
-					quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
-											   get_rel_name(table->relid)));
-}
-
-/* Runs it; the row is SPI_tuptable's. */
-static bool
-fetch_row(const FfTable *table, Datum key)
-{
-	Oid types[1] = {TEXTOID};
-
-	if (SPI_execute_with_args(row_query(table), 1, types, &key, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read relation %u", table->relid);
-	return SPI_processed == 1;
-}
-
 /* Takes out of the set what a policy hides from the caller: it is explained as not there. */
 static void
 hide_by_policies(const FfTables *tables, ffe_set *set)
@@ -144,7 +107,7 @@ hide_by_policies(const FfTables *tables, ffe_set *set)
 			check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
 			continue;
 		SPI_connect();
-		if (!fetch_row(table, CStringGetTextDatum(ffe_set_key(set, id, NULL))))
+		if (!ff_fetch_row(table, ffe_set_key(set, id, NULL), false))
 			ffe_set_put(set, id, NULL);
 		SPI_finish();
 	}
@@ -170,7 +133,8 @@ ff_explain(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	ff_named_tables(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), &tables);
-	check_may_read(&tables);
+	ff_check_may_read(&tables.table[FFE_FLAG]);
+	ff_check_may_read(&tables.table[FFE_SEGMENT]);
 	if (!PG_ARGISNULL(1))
 		context = ff_jsonb_node(PG_GETARG_JSONB_P(1));
 	if (context.kind == FFE_NULL && !PG_ARGISNULL(1))
@@ -201,51 +165,4 @@ ff_explain(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	return (Datum) 0;
-}
-
-/* ---------- documents ---------- */
-
-/* Fetches a row as the caller and returns it as a document, or null. */
-static Datum
-fetch_document(FunctionCallInfo fcinfo, ffe_object object)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Jsonb *document = NULL;
-	FfTables tables;
-	FfTable columns;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	ff_named_tables(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)), &tables);
-	SPI_connect();
-	if (fetch_row(&tables.table[object], PG_GETARG_DATUM(0)))
-	{
-		/* columns of the result: dropped ones of the table are not among them */
-		ff_describe_result(&columns, SPI_tuptable->tupdesc, object);
-		if (columns.missing != NULL)
-			elog(ERROR, "the row has no %s", columns.missing);
-		document = ff_row_document(&columns, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-		document =
-			memcpy(MemoryContextAlloc(caller, VARSIZE(document)), document, VARSIZE(document));
-	}
-	SPI_finish();
-	if (document == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_JSONB_P(document);
-}
-
-PG_FUNCTION_INFO_V1(ff_flag);
-
-Datum
-ff_flag(PG_FUNCTION_ARGS)
-{
-	return fetch_document(fcinfo, FFE_FLAG);
-}
-
-PG_FUNCTION_INFO_V1(ff_segment);
-
-Datum
-ff_segment(PG_FUNCTION_ARGS)
-{
-	return fetch_document(fcinfo, FFE_SEGMENT);
 }

@@ -73,6 +73,12 @@ columns_of(ffe_object object)
 	return object == FFE_FLAG ? flag_columns : segment_columns;
 }
 
+const char *
+ff_column_name(ffe_object object, int i)
+{
+	return columns_of(object)[i].name;
+}
+
 /* ---------- opening ---------- */
 
 /* Waits for a lock for a bounded time, without the errors that waiting in the lock manager has. */
@@ -197,6 +203,47 @@ ff_describe_result(FfTable *table, TupleDesc desc, ffe_object object)
 	}
 }
 
+/* A column of the right name and another type, or InvalidOid. */
+static Oid
+other_type(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return att->atttypid;
+	}
+	return InvalidOid;
+}
+
+char *
+ff_missing_parts(Relation rel, ffe_object object)
+{
+	const FfColumn *columns = columns_of(object);
+	TupleDesc desc = RelationGetDescr(rel);
+	AttrNumber key = find_column(desc, "key", TEXTOID);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; columns[i].name != NULL; i++)
+	{
+		Oid other;
+
+		if (find_column(desc, columns[i].name, columns[i].type) != InvalidAttrNumber)
+			continue;
+		appendStringInfo(&list, "%scolumn %s %s", list.len == 0 ? "" : ", ",
+						 quote_identifier(columns[i].name), format_type_be(columns[i].type));
+		other = other_type(desc, columns[i].name);
+		if (OidIsValid(other))
+			appendStringInfo(&list, " (it is %s)", format_type_be(other));
+	}
+	if (key != InvalidAttrNumber && !OidIsValid(find_key_index(rel, key)))
+		appendStringInfo(&list, "%sa unique index on key alone, with collation \"C\"",
+						 list.len == 0 ? "" : ", ");
+	return list.len == 0 ? NULL : list.data;
+}
+
 /* What a relation has of the shape that is wanted. */
 void
 ff_describe_relation(FfTable *table, Relation rel, ffe_object object)
@@ -233,20 +280,26 @@ ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait)
 
 /* ---------- namespaces ---------- */
 
-/* Whether a row of ff.namespaces is the one wanted: by its name, or by a table of it. */
+/*
+ * Whether a row of ff.namespaces is the one wanted: by its name, by a table of it, or, where
+ * neither is given, because a table of it is gone.
+ */
 static bool
-is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, Oid *flags, Oid *segments)
+is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, FfRegistration *out)
 {
 	bool isnull[3];
 	Datum name_datum = heap_getattr(row, 1, desc, &isnull[0]);
 
-	*flags = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull[1]));
-	*segments = DatumGetObjectId(heap_getattr(row, 3, desc, &isnull[2]));
+	out->flags = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull[1]));
+	out->segments = DatumGetObjectId(heap_getattr(row, 3, desc, &isnull[2]));
 	if (isnull[0] || isnull[1] || isnull[2])
 		return false;
+	text_to_cstring_buffer(DatumGetTextPP(name_datum), out->name, sizeof(out->name));
 	if (name != NULL)
-		return strcmp(TextDatumGetCString(name_datum), name) == 0;
-	return *flags == relid || *segments == relid;
+		return strcmp(out->name, name) == 0;
+	if (OidIsValid(relid))
+		return out->flags == relid || out->segments == relid;
+	return get_rel_name(out->flags) == NULL || get_rel_name(out->segments) == NULL;
 }
 
 /*
@@ -254,7 +307,7 @@ is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, Oid *flags
  * read: what it says is held to be good until the next invalidation, so it may not be old.
  */
 static bool
-find_namespace(const char *name, Oid relid, bool may_wait, Oid *flags, Oid *segments)
+find_namespace(const char *name, Oid relid, bool may_wait, FfRegistration *out)
 {
 	Oid schema = get_namespace_oid("ff", true);
 	Oid namespaces = OidIsValid(schema) ? get_relname_relid("namespaces", schema) : InvalidOid;
@@ -269,7 +322,7 @@ find_namespace(const char *name, Oid relid, bool may_wait, Oid *flags, Oid *segm
 	{
 		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 		while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
-			found = is_wanted(row, RelationGetDescr(rel), name, relid, flags, segments);
+			found = is_wanted(row, RelationGetDescr(rel), name, relid, out);
 		systable_endscan(scan);
 	}
 	relation_close(rel, AccessShareLock);
@@ -279,13 +332,37 @@ find_namespace(const char *name, Oid relid, bool may_wait, Oid *flags, Oid *segm
 bool
 ff_find_tables(const char *name, bool may_wait, Oid *flags, Oid *segments)
 {
-	return find_namespace(name, InvalidOid, may_wait, flags, segments);
+	FfRegistration found;
+
+	if (!find_namespace(name, InvalidOid, may_wait, &found))
+		return false;
+	*flags = found.flags;
+	*segments = found.segments;
+	return true;
 }
 
 bool
-ff_find_siblings(Oid relid, Oid *flags, Oid *segments)
+ff_is_registered(Oid relid, FfRegistration *out)
 {
-	return find_namespace(NULL, relid, true, flags, segments);
+	return find_namespace(NULL, relid, true, out);
+}
+
+bool
+ff_find_orphan(FfRegistration *out)
+{
+	return find_namespace(NULL, InvalidOid, true, out);
+}
+
+void
+ff_find_registration(Oid relid, FfRegistration *out)
+{
+	if (!ff_is_registered(relid, out))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" belongs to no namespace", get_rel_name(relid)),
+				 errhint("SELECT ff_register('%s', …) gives it one.",
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+													get_rel_name(relid)))));
 }
 
 void

@@ -249,6 +249,12 @@ extern bool ffe_doc_reads_context(const ffe_doc *doc);
 /* FFE_OK, FFE_FLAG_ARCHIVED for an archived flag, or what ffe_compile_broken was told. */
 extern ffe_status ffe_doc_status(const ffe_doc *doc);
 
+/*
+ * Whether a string can be the key of a flag or segment, or the name of a variant:
+ * [A-Za-z0-9][A-Za-z0-9._-]{0,254}.
+ */
+extern bool ffe_valid_key(const char *s, size_t len);
+
 /* ---------- evaluating ---------- */
 
 typedef enum ffe_reason

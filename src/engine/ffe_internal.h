@@ -297,7 +297,6 @@ extern size_t ffe_format_time(int64_t time, char *out); /* out: 32 bytes */
 extern bool ffe_parse_address(const char *s, size_t len, uint8_t out[16], bool *v4);
 extern const char *ffe_parse_network(const char *s, size_t len, ffe_network *out);
 extern bool ffe_in_network(const uint8_t address[16], const ffe_network *network);
-extern bool ffe_valid_key(const char *s, size_t len);
 
 /* ---------- case folding (ffe_fold.c) ---------- */
 

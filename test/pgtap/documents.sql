@@ -2,6 +2,7 @@
 \set ON_ERROR_STOP 1
 BEGIN;
 CREATE EXTENSION ff;
+SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
 SELECT plan(14);
 
 INSERT INTO ff.segments (key, description, included, excluded, "if") VALUES
