@@ -81,3 +81,17 @@ CREATE FUNCTION ff_verify_events(OUT valid boolean, OUT events bigint, OUT event
 	RETURNS record LANGUAGE c STABLE COST 100000 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_verify_events() IS 'whether the log is whole, and the first event that is not as it was written';
 REVOKE ALL ON FUNCTION ff_verify_events() FROM PUBLIC;
+
+-- Flags that have done their duty, as far as the caller may see definitions.
+
+CREATE FUNCTION ff_stale_flags(OUT namespace text, OUT flag_key text, OUT reason text, OUT since timestamptz)
+	RETURNS SETOF record LANGUAGE c STABLE COST 10000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_stale_flags() IS 'what ff.stale_flags shows';
+
+CREATE VIEW ff.stale_flags AS SELECT namespace, flag_key, reason, since FROM @extschema@.ff_stale_flags();
+COMMENT ON VIEW ff.stale_flags IS 'active flags that could go, each with the reason';
+GRANT SELECT ON ff.stale_flags TO PUBLIC;
+
+CREATE FUNCTION ff_last_evaluated(key text, namespace text DEFAULT NULL)
+	RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_last_evaluated(text, text) IS 'when a flag was last evaluated on this server, to a minute; null where that is not known';

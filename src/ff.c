@@ -4,8 +4,11 @@
  */
 #include "ff_event.h"
 #include "ff_stamp.h"
+#include "ff_usage.h"
 
 #include "commands/extension.h"
+#include "datatype/timestamp.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 FF_MODULE_MAGIC;
@@ -18,6 +21,8 @@ int ff_cache_size = 16384;
 char *ff_actor = NULL;
 char *ff_comment = NULL;
 bool ff_notify = true;
+int ff_stale_after = 30 * SECS_PER_DAY;
+int ff_max_tracked_flags = 10000;
 
 /* Call sites compare the count instead of the string. */
 static void
@@ -51,6 +56,17 @@ define_settings(void)
 							"whatever they take.",
 							&ff_cache_size, 16384, 256, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("ff.stale_after",
+							"How long a flag is unchanged, or not evaluated, before it is stale.",
+							"View ff.stale_flags lists stale flags.", &ff_stale_after,
+							30 * SECS_PER_DAY, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
+							NULL);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("ff.max_tracked_flags",
+								"Flags whose last evaluation is known, in all databases together.",
+								"Each takes some 100 bytes of shared memory.",
+								&ff_max_tracked_flags, 10000, 100, INT_MAX / 1024, PGC_POSTMASTER,
+								0, NULL, NULL, NULL);
 }
 
 void
@@ -60,4 +76,5 @@ _PG_init(void)
 	MarkGUCPrefixReserved("ff");
 	ff_stamp_init();
 	ff_event_init();
+	ff_usage_init();
 }

@@ -11,6 +11,7 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 #include "fmgr.h"
+#include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
@@ -88,6 +89,9 @@ extern const char *ff_column_name(ffe_object object, int i);
 /* Finds the namespace that a table belongs to; false, or an error, when it belongs to none. */
 extern bool ff_is_registered(Oid relid, FfRegistration *out);
 extern void ff_find_registration(Oid relid, FfRegistration *out);
+
+/* All namespaces, as a list of FfRegistration; an error where there is no ff.namespaces. */
+extern List *ff_list_registrations(void);
 
 /* Finds a namespace one of whose tables is gone; false when there is none. */
 extern bool ff_find_orphan(FfRegistration *out);

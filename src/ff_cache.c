@@ -7,6 +7,7 @@
  * meanwhile. The rule of freshness is in ff_stamp.h.
  */
 #include "ff_cache_private.h"
+#include "ff_usage.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -437,6 +438,33 @@ ff_begin(FfNamespace *space, const FfSnapKey *now)
 	return likely(may_evaluate(space)) ? FFE_OK : FFE_PERMISSION_DENIED;
 }
 
+void
+ff_note_evaluation(FfNamespace *space, uint32 id)
+{
+	TimestampTz now = GetCurrentStatementStartTimestamp();
+	List *todo;
+
+	if (!ff_usage_is_kept() || now - space->entries[id].noted < FF_USAGE_STEP)
+		return;
+	todo = list_make1_oid(id);
+	while (todo != NIL)
+	{
+		uint32 next = llast_oid(todo);
+		FfEntry *entry = &space->entries[next];
+		const ffe_doc *doc = ffe_set_doc(space->set, next);
+		uint32 dep;
+
+		todo = list_delete_last(todo);
+		if (now - entry->noted < FF_USAGE_STEP)
+			continue;
+		entry->noted = now;
+		if (ffe_set_object(space->set, next) == FFE_FLAG && doc != NULL)
+			ff_note_usage(space->name, ffe_set_key(space->set, next, NULL), now);
+		for (uint32 i = 0; doc != NULL && (dep = ffe_doc_dependency(doc, i)) != FFE_NO_ID; i++)
+			todo = lappend_oid(todo, dep);
+	}
+}
+
 ffe_status
 ff_cache_find(FfSite *site, const char *key, uint32 key_len)
 {
@@ -521,6 +549,8 @@ ff_cache_ready(FfSite *site)
 		}
 	}
 	status = make_ready(site);
+	if (status == FFE_OK)
+		ff_note_evaluation(space, site->id);
 	site->reads_context = status != FFE_OK || space->entries[site->id].reads_context;
 	return status;
 }

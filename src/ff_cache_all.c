@@ -6,6 +6,7 @@
  * once; documents of rows that did not change are kept.
  */
 #include "ff_cache_private.h"
+#include "ff_usage.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -148,6 +149,8 @@ ff_cache_all(const char *name, FfNamespace **out, uint32 **ids, uint32 *count)
 	*out = space;
 	*ids = space->all_ids;
 	*count = status == FFE_OK ? space->all_count : 0;
+	for (uint32 i = 0; ff_usage_is_kept() && i < *count; i++)
+		ff_note_evaluation(space, space->all_ids[i]);
 	return status;
 }
 

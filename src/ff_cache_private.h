@@ -19,6 +19,7 @@ typedef struct FfEntry
 	bool not_ready;     /* the table could not be read */
 	bool reads_context; /* it or something it depends on looks at the context */
 	bool used;          /* since the clock's hand passed */
+	TimestampTz noted;  /* when its evaluation was noted last */
 } FfEntry;
 
 /*
@@ -87,6 +88,9 @@ extern bool ff_grow_entries(FfNamespace *space);
 
 /* Keeps the account of an entry's document, after it was replaced or dropped. */
 extern void ff_account(FfNamespace *space, uint32 id);
+
+/* Notes that a flag is evaluated, with all that it depends on (see ff_usage.c). */
+extern void ff_note_evaluation(FfNamespace *space, uint32 id);
 
 /* Checks an object and all that it depends on. */
 extern ffe_status ff_check_closure(FfNamespace *space, uint32 root, const FfSnapKey *now);

@@ -388,11 +388,11 @@ fill_event(const FfEvent *event, const FfHead *head, Datum *values, bool *nulls)
 static void
 insert_event(Datum *values, const bool *nulls)
 {
-	static const char *const insert =
-		"INSERT INTO ff.events VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+	static const char *const insert = "INSERT INTO ff.events VALUES ($1, $2, $3, $4, $5, $6, $7, "
+									  "$8, $9, $10, $11, $12, $13, $14, $15)";
 	static SPIPlanPtr plan = NULL;
-	Oid types[FF_EVENT_COLUMNS] = {INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,  TEXTOID,
-								   TEXTOID, TEXTOID,        TEXTOID, INETOID,  TEXTOID,
+	Oid types[FF_EVENT_COLUMNS] = {INT8OID, TIMESTAMPTZOID, TEXTOID,  TEXTOID,  TEXTOID,
+								   TEXTOID, TEXTOID,        TEXTOID,  INETOID,  TEXTOID,
 								   TEXTOID, INT8OID,        JSONBOID, JSONBOID, BYTEAOID};
 	char marks[FF_EVENT_COLUMNS + 1];
 	Relation rel = ff_open_events();

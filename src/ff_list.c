@@ -60,8 +60,8 @@ put_documents(FunctionCallInfo fcinfo, ffe_object object)
 		Datum values[2];
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = heap_getattr(rows->vals[i], ff_table_column(&columns, "key"), rows->tupdesc,
-								 &nulls[0]);
+		values[0] =
+			heap_getattr(rows->vals[i], ff_table_column(&columns, "key"), rows->tupdesc, &nulls[0]);
 		values[1] = JsonbPGetDatum(ff_row_document(&columns, rows->vals[i], rows->tupdesc));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -88,7 +88,7 @@ list_documents(FunctionCallInfo fcinfo, ffe_object object, FfArguments *argument
 
 /* Whether a text is in key or description, whatever its case. */
 #define SEARCH(n)                                                                                  \
-	"($" n " IS NULL OR pg_catalog.strpos(pg_catalog.lower(pg_catalog.concat_ws(' ', t.key, "       \
+	"($" n " IS NULL OR pg_catalog.strpos(pg_catalog.lower(pg_catalog.concat_ws(' ', t.key, "      \
 	"t.description)), pg_catalog.lower($" n ")) OPERATOR(pg_catalog.>) 0)"
 
 PG_FUNCTION_INFO_V1(ff_flags);

@@ -56,7 +56,8 @@ push_patched(JsonbParseState **state, JsonbValue *name, const JsonbValue *old, J
 		pushJsonbValue(state, WJB_VALUE, new);
 }
 
-/* What the RFC calls MergePatch, for a patch that is an object; a target of another kind is empty. */
+/* What the RFC calls MergePatch, for a patch that is an object; a target of another kind is empty.
+ */
 static JsonbValue *
 merge(JsonbParseState **state, JsonbContainer *target, JsonbContainer *patch)
 {
@@ -122,10 +123,10 @@ add_differences(ArrayBuildState *list, Jsonb *document, Jsonb *other, bool compa
 		if (is_name(&name, "version") || is_name(&name, "created_at") ||
 			is_name(&name, "updated_at") || (has && (!compare || same_value(&value, &found))))
 			continue;
-		list = accumArrayResult(
-			list,
-			PointerGetDatum(cstring_to_text_with_len(name.val.string.val, name.val.string.len)),
-			false, TEXTOID, CurrentMemoryContext);
+		list = accumArrayResult(list,
+								PointerGetDatum(cstring_to_text_with_len(name.val.string.val,
+																		 name.val.string.len)),
+								false, TEXTOID, CurrentMemoryContext);
 	}
 	return list;
 }

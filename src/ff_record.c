@@ -82,7 +82,7 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 	TriggerData *data = ff_trigger_data(fcinfo, "ff_record_trigger");
 	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	HeapTuple old = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? NULL : data->tg_trigtuple;
-	HeapTuple new = TRIGGER_FIRED_BY_UPDATE(data->tg_event)	  ? data->tg_newtuple
+	HeapTuple new = TRIGGER_FIRED_BY_UPDATE(data->tg_event)   ? data->tg_newtuple
 					: TRIGGER_FIRED_BY_DELETE(data->tg_event) ? NULL
 															  : data->tg_trigtuple;
 	HeapTuple last = new != NULL ? new : old;
@@ -123,13 +123,13 @@ Datum
 ff_protect_events_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = ff_trigger_data(fcinfo, "ff_protect_events_trigger");
-	const char *verb = TRIGGER_FIRED_BY_UPDATE(data->tg_event)	 ? "changed"
+	const char *verb = TRIGGER_FIRED_BY_UPDATE(data->tg_event)   ? "changed"
 					   : TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "deleted"
 																 : "truncated";
 
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("events cannot be %s", verb),
-					errdetail("Table \"%s\" is the record of what was changed; rows are only added.",
-							  RelationGetRelationName(data->tg_relation))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("events cannot be %s", verb),
+			 errdetail("Table \"%s\" is the record of what was changed; rows are only added.",
+					   RelationGetRelationName(data->tg_relation))));
 	PG_RETURN_NULL();
 }

@@ -63,8 +63,8 @@ ff_namespace_trigger(PG_FUNCTION_ARGS)
 	for (AttrNumber column = 2; column <= 3; column++)
 	{
 		bool isnull;
-		Oid relid = DatumGetObjectId(heap_getattr(data->tg_trigtuple, column,
-												  RelationGetDescr(data->tg_relation), &isnull));
+		Oid relid = DatumGetObjectId(
+			heap_getattr(data->tg_trigtuple, column, RelationGetDescr(data->tg_relation), &isnull));
 
 		if (!creating_extension && get_rel_namespace(relid) == schema && !is_member(relid))
 			depend_on_extension(RelationRelationId, relid);
@@ -152,11 +152,10 @@ check_relation(Relation rel, ffe_object object)
 	else if (rel->rd_rel->relhassubclass || rel->rd_rel->relispartition)
 		wrong = "It takes part in inheritance or partitioning.";
 	if (wrong != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" cannot be a %s table",
-															RelationGetRelationName(rel),
-															ff_object_word(object)),
-				 errdetail("%s", wrong)));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" cannot be a %s table", RelationGetRelationName(rel),
+							   ff_object_word(object)),
+						errdetail("%s", wrong)));
 }
 
 static void
@@ -306,10 +305,10 @@ static void
 complete_rows(Oid relid)
 {
 	ff_run(psprintf("UPDATE %s SET version = COALESCE(version, 1), "
-				 "created_at = COALESCE(created_at, pg_catalog.now()), "
-				 "updated_at = COALESCE(updated_at, pg_catalog.now()) "
-				 "WHERE version IS NULL OR created_at IS NULL OR updated_at IS NULL",
-				 ff_relation_name(relid)));
+					"created_at = COALESCE(created_at, pg_catalog.now()), "
+					"updated_at = COALESCE(updated_at, pg_catalog.now()) "
+					"WHERE version IS NULL OR created_at IS NULL OR updated_at IS NULL",
+					ff_relation_name(relid)));
 }
 
 /* ---------- registering ---------- */
@@ -334,7 +333,7 @@ make_table(const char *space, ffe_object object)
 	if (!ff_find_tables("default", true, &defaults[FFE_FLAG], &defaults[FFE_SEGMENT]))
 		elog(ERROR, "namespace \"default\" does not exist");
 	ff_run(psprintf("CREATE TABLE ff.%s (LIKE %s INCLUDING ALL)", quote_identifier(name),
-				 ff_relation_name(defaults[object])));
+					ff_relation_name(defaults[object])));
 	return get_relname_relid(name, schema);
 }
 

@@ -7,7 +7,7 @@
  * can be wrong with a table is found out beforehand and returned, because in evaluation nothing
  * may be thrown.
  */
-#include "ff.h"
+#include "ff_event.h"
 
 #include "access/genam.h"
 #include "access/relation.h"
@@ -280,12 +280,9 @@ ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait)
 
 /* ---------- namespaces ---------- */
 
-/*
- * Whether a row of ff.namespaces is the one wanted: by its name, by a table of it, or, where
- * neither is given, because a table of it is gone.
- */
+/* Reads a row of ff.namespaces; false where it lacks something. */
 static bool
-is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, FfRegistration *out)
+read_registration(HeapTuple row, TupleDesc desc, FfRegistration *out)
 {
 	bool isnull[3];
 	Datum name_datum = heap_getattr(row, 1, desc, &isnull[0]);
@@ -295,6 +292,18 @@ is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, FfRegistra
 	if (isnull[0] || isnull[1] || isnull[2])
 		return false;
 	text_to_cstring_buffer(DatumGetTextPP(name_datum), out->name, sizeof(out->name));
+	return true;
+}
+
+/*
+ * Whether a row of ff.namespaces is the one wanted: by its name, by a table of it, or, where
+ * neither is given, because a table of it is gone.
+ */
+static bool
+is_wanted(HeapTuple row, TupleDesc desc, const char *name, Oid relid, FfRegistration *out)
+{
+	if (!read_registration(row, desc, out))
+		return false;
 	if (name != NULL)
 		return strcmp(out->name, name) == 0;
 	if (OidIsValid(relid))
@@ -345,6 +354,26 @@ bool
 ff_is_registered(Oid relid, FfRegistration *out)
 {
 	return find_namespace(NULL, relid, true, out);
+}
+
+List *
+ff_list_registrations(void)
+{
+	Relation rel = ff_open_own("namespaces");
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List *list = NIL;
+	HeapTuple row;
+
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		FfRegistration *space = palloc(sizeof(FfRegistration));
+
+		if (read_registration(row, RelationGetDescr(rel), space))
+			list = lappend(list, space);
+	}
+	systable_endscan(scan);
+	relation_close(rel, AccessShareLock);
+	return list;
 }
 
 bool

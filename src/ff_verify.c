@@ -51,16 +51,16 @@ verify_event(FfVerification *v, const Datum *values, const bool *nulls)
 	if (id != v->head.id + 1)
 	{
 		found(v, v->head.id + 1,
-			  id > v->head.id + 1
-				  ? psprintf("it was removed: the next event is " INT64_FORMAT, id)
-				  : psprintf("an event has number " INT64_FORMAT, id));
+			  id > v->head.id + 1 ? psprintf("it was removed: the next event is " INT64_FORMAT, id)
+								  : psprintf("an event has number " INT64_FORMAT, id));
 		return;
 	}
 	ff_hash_event(v->head.hash, values, nulls, expected);
 	if (VARSIZE_ANY_EXHDR(hash) != FF_HASH_BYTES ||
 		memcmp(VARDATA_ANY(hash), expected, FF_HASH_BYTES) != 0)
 	{
-		found(v, id, "it is not what was written: it, or the event before it, was altered or inserted");
+		found(v, id,
+			  "it is not what was written: it, or the event before it, was altered or inserted");
 		return;
 	}
 	v->head.id = id;
@@ -71,8 +71,8 @@ static void
 verify_chain(FfVerification *v)
 {
 	Relation rel = ff_open_events();
-	Relation index = index_open(
-		get_relname_relid("events_pkey", RelationGetNamespace(rel)), AccessShareLock);
+	Relation index =
+		index_open(get_relname_relid("events_pkey", RelationGetNamespace(rel)), AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, v->snapshot, 0, NULL);
 	HeapTuple row;
 
@@ -96,14 +96,16 @@ verify_chain(FfVerification *v)
 
 /* ---------- the tables ---------- */
 
-/* What a table holds and the log does not say: the events after the head are gone, or never were. */
+/* What a table holds and the log does not say: the events after the head are gone, or never were.
+ */
 static void
 found_in_table(FfVerification *v, const FfTable *table, const char *space, const char *key)
 {
-	found(v, v->head.id + 1,
-		  psprintf("%s \"%s\" of namespace \"%s\" is not what its last event says: later events were "
-				   "removed, or it was changed behind the triggers",
-				   ff_object_word(table->object), key, space));
+	found(
+		v, v->head.id + 1,
+		psprintf("%s \"%s\" of namespace \"%s\" is not what its last event says: later events were "
+				 "removed, or it was changed behind the triggers",
+				 ff_object_word(table->object), key, space));
 }
 
 static void
@@ -176,8 +178,8 @@ verify_tables(FfVerification *v)
 		{
 			FfTable table;
 			bool isnull;
-			Oid relid = DatumGetObjectId(
-				SPI_getbinval(rows->vals[i], rows->tupdesc, 2 + object, &isnull));
+			Oid relid =
+				DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 2 + object, &isnull));
 
 			ff_describe_table(&table, relid, (ffe_object) object, true);
 			verify_table(v, &table, SPI_getvalue(rows->vals[i], rows->tupdesc, 1));
@@ -223,8 +225,7 @@ ff_verify_events(PG_FUNCTION_ARGS)
 				 errmsg("this transaction has changed flags whose events are not written yet"),
 				 errhint("SET CONSTRAINTS ALL IMMEDIATE writes them now.")));
 	v->snapshot = GetActiveSnapshot();
-	v->scratch =
-		AllocSetContextCreate(CurrentMemoryContext, "ff verify", ALLOCSET_DEFAULT_SIZES);
+	v->scratch = AllocSetContextCreate(CurrentMemoryContext, "ff verify", ALLOCSET_DEFAULT_SIZES);
 	verify_chain(v);
 	if (v->problem == NULL)
 		verify_tables(v);

@@ -92,8 +92,7 @@ version_of(Jsonb *document)
 
 	if (!member(document, "version", &value))
 		return 0;
-	return DatumGetInt64(
-		DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
 }
 
 static void
@@ -402,7 +401,8 @@ revert(FunctionCallInfo fcinfo, ffe_object object)
 	begin_with_key(&target, fcinfo, object, 2);
 	ff_check_may_read(target.table);
 	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the event must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the event must not be null")));
 	exists = find(&target);
 	if (!exists && (target.expected != NULL ||
 					check_enable_rls(target.table->relid, InvalidOid, true) == RLS_ENABLED))
