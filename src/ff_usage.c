@@ -217,6 +217,13 @@ make_key(const char *name_space, const char *key)
 	return (FfUsageKey){digest.low64, digest.high64};
 }
 
+/* Shared memory may have room for more than we asked for, which is not ours. */
+static bool
+is_full(void)
+{
+	return hash_get_num_entries(table) >= ff_max_tracked_flags;
+}
+
 void
 ff_note_usage(const char *name_space, const char *key, TimestampTz now)
 {
@@ -235,7 +242,7 @@ ff_note_usage(const char *name_space, const char *key, TimestampTz now)
 	LWLockRelease(state->lock);
 	if (usage != NULL || !LWLockConditionalAcquire(state->lock, LW_EXCLUSIVE))
 		return;
-	usage = hash_search(table, &usage_key, HASH_ENTER_NULL, &exists);
+	usage = hash_search(table, &usage_key, is_full() ? HASH_FIND : HASH_ENTER_NULL, &exists);
 	if (usage != NULL && !exists)
 		pg_atomic_init_u64(&usage->last, (uint64) now);
 	LWLockRelease(state->lock);
@@ -255,7 +262,7 @@ ff_last_usage(const char *name_space, const char *key, TimestampTz *since)
 	*since = state->since;
 
 	/* with a full table, a flag that is not in it may have found no room */
-	if (usage == NULL && hash_get_num_entries(table) >= ff_max_tracked_flags)
+	if (usage == NULL && is_full())
 		*since = GetCurrentTimestamp();
 	LWLockRelease(state->lock);
 	return last;
