@@ -53,3 +53,9 @@ WHERE key = 'new-checkout';
 \echo '-- Why does user 6 see what he sees?'
 SELECT object, path, matched, detail
 FROM users, ff_explain('new-checkout', context) WHERE id = 6 ORDER BY step;
+
+\echo '-- Who changed it, when, and how? Every change is on record, whoever makes it.'
+SELECT event_id, actor, action, version, changed FROM ff_audit('new-checkout');
+
+\echo '-- The record is whole.'
+SELECT valid, events FROM ff_verify_events();

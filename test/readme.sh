@@ -30,7 +30,7 @@ demo_psql -c 'CREATE EXTENSION ff' -f "$root/demo/flags.sql" -f "$root/demo/user
 # the blocks of the page: statements, each followed by what psql answers
 awk '/^```/ { inside = !inside; next } inside && NF' "$root/README.md" >"$out/page"
 # a statement begins with one of these words and ends with a semicolon
-awk '/^(SELECT|INSERT|UPDATE|BEGIN|ROLLBACK)/ { statement = 1 }
+awk '/^(SELECT|INSERT|UPDATE|BEGIN|SET|COMMIT|ROLLBACK)/ { statement = 1 }
 	statement { print } /;$/ { statement = 0 }' "$out/page" >"$out/statements"
 demo_psql -e -v ON_ERROR_STOP=0 -P pager=off <"$out/statements" 2>&1 | awk NF >"$out/psql"
 
