@@ -24,12 +24,13 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -321,10 +322,23 @@ ff_hash_event(const uint8 *previous, const Datum *values, const bool *nulls, uin
 
 /* ---------- writing ---------- */
 
-void
+int64
 ff_lock_events(void)
 {
-	LockDatabaseObject(RelationRelationId, our_relation("events"), 1, ExclusiveLock);
+	/* the newest event when the lock was taken: since then there are none but our own */
+	static int64 newest = 0;
+	LOCKTAG tag;
+	FfHead head;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, our_relation("events"), 1);
+	if (LockAcquire(&tag, ExclusiveLock, false, false) == LOCKACQUIRE_ALREADY_HELD)
+		return newest;
+	AcceptInvalidationMessages();
+	PushActiveSnapshot(GetLatestSnapshot());
+	ff_read_head(GetActiveSnapshot(), &head);
+	PopActiveSnapshot();
+	newest = head.id;
+	return newest;
 }
 
 /* The address of the client, null for one on this machine. */

@@ -95,8 +95,11 @@ extern bool ff_has_changes(void);
 /* The newest event that a snapshot sees. */
 extern void ff_read_head(Snapshot snapshot, FfHead *head);
 
-/* Makes the log stand still until this transaction ends. */
-extern void ff_lock_events(void);
+/*
+ * Makes the log stand still until this transaction ends. Returns the number of the newest event
+ * that is another transaction's.
+ */
+extern int64 ff_lock_events(void);
 
 /* An event to be written; strings and documents may be NULL. */
 typedef struct FfEvent

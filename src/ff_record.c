@@ -13,7 +13,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 static bool
 update_differs(const FfTable *table, const TriggerData *data, const char *name)
@@ -47,24 +46,23 @@ action_of(const FfTable *table, const TriggerData *data)
 	return "updated";
 }
 
-/* Checks references again where others have committed changes since they were checked. */
+/*
+ * Checks references again where others have committed changes (up to number `newest`) since they
+ * were checked.
+ */
 static void
-check_again(FfTable *table, const TriggerData *data, const FfChange *change, const char *key)
+check_again(FfTable *table, const TriggerData *data, const FfChange *change, const char *key,
+			int64 newest)
 {
 	bool takes_away;
-	FfHead head;
 
-	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+	if (change->checked >= newest || TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		return;
 	takes_away = ff_takes_something_away(table, data);
 	if (!takes_away && !ff_refers_anew(table, data))
 		return;
-	PushActiveSnapshot(GetLatestSnapshot());
-	ff_read_head(GetActiveSnapshot(), &head);
-	PopActiveSnapshot();
 	table->may_wait = true;
-	if (head.id != change->checked)
-		(void) ff_check_object(table, key, TRIGGER_FIRED_BY_INSERT(data->tg_event), takes_away);
+	(void) ff_check_object(table, key, TRIGGER_FIRED_BY_INSERT(data->tg_event), takes_away);
 }
 
 /* Whether an update left the version alone: then it changed nothing. */
@@ -90,6 +88,7 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 	FfRegistration space;
 	FfEvent event;
 	FfTable table;
+	int64 newest;
 
 	/* rows that come from another database are not noted: their events come from there, too */
 	if (change == NULL)
@@ -98,11 +97,11 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 	if (!is_idle(&table, data))
 	{
 		ff_find_registration(table.relid, &space);
-		ff_lock_events();
+		newest = ff_lock_events();
 		event.name_space = space.name;
 		event.object = table.object;
 		event.key = ff_row_key(&table, last, desc);
-		check_again(&table, data, change, event.key);
+		check_again(&table, data, change, event.key, newest);
 		event.action = action_of(&table, data);
 		event.actor = change->actor;
 		event.comment = change->comment;

@@ -349,7 +349,7 @@ register_tables(const char *name, const Oid *tables, const char *functions)
 							  NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert into ff.namespaces");
 	CommandCounterIncrement();
-	ff_lock_events();
+	(void) ff_lock_events();
 	for (int object = FFE_FLAG; object <= FFE_SEGMENT; object++)
 	{
 		complete_rows(tables[object]);

@@ -180,7 +180,8 @@ column_list(ffe_object object, FfListKind kind)
 	return list.data;
 }
 
-static Jsonb *
+/* Runs a statement that writes the row, and fails where it did not. */
+static void
 run_write(const FfTarget *target, const char *sql, int nargs, Oid *types, Datum *values)
 {
 	ff_query(sql, false, nargs, types, values, NULL);
@@ -190,7 +191,6 @@ run_write(const FfTarget *target, const char *sql, int nargs, Oid *types, Datum 
 				 errmsg("%s \"%s\" was not written", ff_object_word(target->object), target->key),
 				 errdetail("A policy or a trigger of table \"%s\" kept it as it is.",
 						   get_rel_name(target->table->relid))));
-	return ff_fetched_document(target->table);
 }
 
 static Jsonb *
@@ -200,12 +200,13 @@ insert_document(const FfTarget *target, Jsonb *document)
 	Oid types[] = {JSONBOID};
 	Datum values[] = {JsonbPGetDatum(document)};
 
-	return run_write(target,
-					 psprintf("INSERT INTO %1$s (%2$s) SELECT %3$s FROM "
-							  "pg_catalog.jsonb_populate_record(NULL::%1$s, $1) AS r RETURNING *",
-							  table, column_list(target->object, NAMES),
-							  column_list(target->object, VALUES)),
-					 1, types, values);
+	run_write(target,
+			  psprintf("INSERT INTO %1$s (%2$s) SELECT %3$s FROM "
+					   "pg_catalog.jsonb_populate_record(NULL::%1$s, $1) AS r RETURNING *",
+					   table, column_list(target->object, NAMES),
+					   column_list(target->object, VALUES)),
+			  1, types, values);
+	return ff_fetched_document(target->table);
 }
 
 static Jsonb *
@@ -215,12 +216,13 @@ update_document(const FfTarget *target, Jsonb *document)
 	Oid types[] = {JSONBOID, TEXTOID};
 	Datum values[] = {JsonbPGetDatum(document), CStringGetTextDatum(target->key)};
 
-	return run_write(target,
-					 psprintf("UPDATE ONLY %1$s AS t SET %2$s FROM "
-							  "pg_catalog.jsonb_populate_record(NULL::%1$s, $1) AS r "
-							  "WHERE t.key OPERATOR(pg_catalog.=) $2 RETURNING t.*",
-							  table, column_list(target->object, ASSIGNMENTS)),
-					 2, types, values);
+	run_write(target,
+			  psprintf("UPDATE ONLY %1$s AS t SET %2$s FROM "
+					   "pg_catalog.jsonb_populate_record(NULL::%1$s, $1) AS r "
+					   "WHERE t.key OPERATOR(pg_catalog.=) $2 RETURNING t.*",
+					   table, column_list(target->object, ASSIGNMENTS)),
+			  2, types, values);
+	return ff_fetched_document(target->table);
 }
 
 /* Sets one column, so that who may change this one alone can do that. */
@@ -230,11 +232,12 @@ update_column(const FfTarget *target, const char *assignment)
 	Oid types[] = {TEXTOID};
 	Datum values[] = {CStringGetTextDatum(target->key)};
 
-	return run_write(target,
-					 psprintf("UPDATE ONLY %s SET %s WHERE key OPERATOR(pg_catalog.=) $1 "
-							  "RETURNING *",
-							  ff_relation_name(target->table->relid), assignment),
-					 1, types, values);
+	run_write(target,
+			  psprintf("UPDATE ONLY %s SET %s WHERE key OPERATOR(pg_catalog.=) $1 "
+					   "RETURNING *",
+					   ff_relation_name(target->table->relid), assignment),
+			  1, types, values);
+	return ff_fetched_document(target->table);
 }
 
 /* ---------- documents from the caller ---------- */
@@ -352,9 +355,10 @@ purge(FunctionCallInfo fcinfo, ffe_object object)
 	PG_TRY();
 	{
 		ff_purging = target.table->relid;
-		ff_query(psprintf("DELETE FROM ONLY %s WHERE key OPERATOR(pg_catalog.=) $1 RETURNING key",
-						  ff_relation_name(target.table->relid)),
-				 false, 1, types, values, NULL);
+		run_write(&target,
+				  psprintf("DELETE FROM ONLY %s WHERE key OPERATOR(pg_catalog.=) $1 RETURNING key",
+						   ff_relation_name(target.table->relid)),
+				  1, types, values);
 	}
 	PG_FINALLY();
 	{
