@@ -52,12 +52,16 @@ scan_table(FfNamespace *space, ffe_object object, const FfSnapKey *now, uint64 b
 	while ((row = systable_getnext(scan)) != NULL)
 	{
 		bool isnull;
-		text *key =
-			DatumGetTextPP(heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull));
-		uint32 id = ffe_set_intern(space->set, object, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+		Datum datum = heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull);
 		FfEntry *entry;
+		uint32 id;
+		text *key;
 
 		CHECK_FOR_INTERRUPTS();
+		if (unlikely(isnull))
+			continue; /* nobody can ask for it, or refer to it */
+		key = DatumGetTextPP(datum);
+		id = ffe_set_intern(space->set, object, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
 		if (id == FFE_NO_ID || !ff_grow_entries(space))
 			break;
 		entry = &space->entries[id];

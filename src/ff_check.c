@@ -236,14 +236,14 @@ load_referring(const FfGraph *graph, ffe_object object, const char *key, Bitmaps
 	while (HeapTupleIsValid(row = systable_getnext(scan)))
 	{
 		bool isnull;
+		Datum datum = heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull);
 		char *row_key;
 		uint32 id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!may_refer(table, row, RelationGetDescr(rel), key))
+		if (isnull || !may_refer(table, row, RelationGetDescr(rel), key))
 			continue;
-		row_key = TextDatumGetCString(
-			heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull));
+		row_key = TextDatumGetCString(datum);
 		id = ffe_set_intern(graph->set, object, row_key, strlen(row_key));
 		if (id == FFE_NO_ID)
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));

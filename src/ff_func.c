@@ -297,6 +297,18 @@ put_text(char *buffer, const char *string, size_t len)
 	return PointerGetDatum(buffer);
 }
 
+/*
+ * A flag's key. One that no trigger has seen can be longer than the buffer; it is copied, so that
+ * the row says which one it is.
+ */
+static inline Datum
+put_key(char *buffer, const char *key, size_t len)
+{
+	if (unlikely(len > FFE_MAX_KEY))
+		return PointerGetDatum(cstring_to_text_with_len(key, (int) len));
+	return put_text(buffer, key, len);
+}
+
 /* Like put_text; a null string makes a null column. */
 static inline void
 put_name(FfRow *row, int column, char *buffer, const char *string, size_t len)
@@ -491,7 +503,9 @@ form_row(TupleDesc desc, FfNamespace *space, const ffe_result *result, const cha
 {
 	FfRow row;
 
-	put_name(&row, 0, row.key, key, len);
+	row.nulls[0] = key == NULL;
+	if (key != NULL)
+		row.values[0] = put_key(row.key, key, len);
 	fill_row(&row, space, result, NULL, NULL);
 	return ff_form_minimal_tuple(desc, row.values, row.nulls);
 }
