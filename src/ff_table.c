@@ -280,18 +280,24 @@ ff_describe_table(FfTable *table, Oid relid, ffe_object object, bool may_wait)
 
 /* ---------- namespaces ---------- */
 
-/* Reads a row of ff.namespaces; false where it lacks something. */
+/* Reads a row of ff.namespaces; false where it, or the table, is not as the extension makes it. */
 static bool
 read_registration(HeapTuple row, TupleDesc desc, FfRegistration *out)
 {
+	AttrNumber name = find_column(desc, "name", TEXTOID);
+	AttrNumber flags = find_column(desc, "flags", REGCLASSOID);
+	AttrNumber segments = find_column(desc, "segments", REGCLASSOID);
 	bool isnull[3];
-	Datum name_datum = heap_getattr(row, 1, desc, &isnull[0]);
+	Datum string;
 
-	out->flags = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull[1]));
-	out->segments = DatumGetObjectId(heap_getattr(row, 3, desc, &isnull[2]));
+	if (name == InvalidAttrNumber || flags == InvalidAttrNumber || segments == InvalidAttrNumber)
+		return false;
+	string = heap_getattr(row, name, desc, &isnull[0]);
+	out->flags = DatumGetObjectId(heap_getattr(row, flags, desc, &isnull[1]));
+	out->segments = DatumGetObjectId(heap_getattr(row, segments, desc, &isnull[2]));
 	if (isnull[0] || isnull[1] || isnull[2])
 		return false;
-	text_to_cstring_buffer(DatumGetTextPP(name_datum), out->name, sizeof(out->name));
+	text_to_cstring_buffer(DatumGetTextPP(string), out->name, sizeof(out->name));
 	return true;
 }
 
@@ -327,13 +333,10 @@ find_namespace(const char *name, Oid relid, bool may_wait, FfRegistration *out)
 
 	if (rel == NULL)
 		return false;
-	if (RelationGetDescr(rel)->natts >= 3)
-	{
-		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-		while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
-			found = is_wanted(row, RelationGetDescr(rel), name, relid, out);
-		systable_endscan(scan);
-	}
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
+		found = is_wanted(row, RelationGetDescr(rel), name, relid, out);
+	systable_endscan(scan);
 	relation_close(rel, AccessShareLock);
 	return found;
 }
