@@ -2,9 +2,10 @@
  * src/ff_func.c
  *	  The SQL functions that evaluate.
  *
- * The rule: no failure becomes an SQL error, except cancel, shutdown and out of memory. Nothing
- * here catches errors, because catching without a subtransaction leaks and a parallel worker can't
- * have one: whatever can fail returns a status instead.
+ * The rule: no failure becomes an SQL error, except cancel, shutdown, out of memory, and a result
+ * type that was altered: no row can be formed of it. Nothing here catches errors, because catching
+ * without a subtransaction leaks and a parallel worker can't have one: whatever can fail returns a
+ * status instead.
  */
 #include "ff_stamp.h"
 
@@ -12,6 +13,7 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type_d.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
@@ -393,6 +395,25 @@ fill_row(FfRow *row, const FfNamespace *space, const ffe_result *result, const t
 		row->values[7] = Int64GetDatum(ffe_doc_version(result->doc));
 }
 
+/*
+ * Refuses a row type whose columns, from number `first` on, are not those that fill_row fills: what
+ * else is read where they should be?
+ */
+static void
+check_row_type(TupleDesc desc, int first)
+{
+	static const Oid types[EVALUATION_COLUMNS] = {JSONBOID, TEXTOID, TEXTOID, TEXTOID,
+												  TEXTOID,  TEXTOID, INT8OID};
+	bool good = desc->natts == first + EVALUATION_COLUMNS;
+
+	for (int i = 0; good && i < EVALUATION_COLUMNS; i++)
+		good = TupleDescAttr(desc, first + i)->atttypid == types[i];
+	if (!good)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("the result type of evaluation was altered"),
+						errhint("Undo what was done to type ff_evaluation.")));
+}
+
 PG_FUNCTION_INFO_V1(ff_evaluate);
 
 Datum
@@ -409,6 +430,7 @@ ff_evaluate(PG_FUNCTION_ARGS)
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
+		check_row_type(desc, 0);
 		call->desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 		MemoryContextSwitchTo(old);
 	}
@@ -560,6 +582,7 @@ ff_evaluate_all(PG_FUNCTION_ARGS)
 	ffe_status status;
 
 	InitMaterializedSRF(fcinfo, 0);
+	check_row_type(rsinfo->setDesc, 1);
 	status = ff_cache_all(name, &space, &ids, &count);
 	slot = MakeSingleTupleTableSlot(rsinfo->setDesc, &TTSOpsMinimalTuple);
 	if (status == FFE_OK)
