@@ -270,6 +270,19 @@ typedef enum ffe_reason
 
 #define FFE_REASON_COUNT 7
 
+/* Which limit an evaluation hit. */
+typedef enum ffe_limit
+{
+	FFE_LIMIT_DEFINITION, /* the definition is too large */
+	FFE_LIMIT_PATTERN,    /* a regular expression took too many steps */
+	FFE_LIMIT_SUBJECT,    /* a text is too long for regular expressions */
+	FFE_LIMIT_PATTERNS,   /* too many regular expressions were tried */
+	FFE_LIMIT_ELEMENTS,   /* an array is too long */
+	FFE_LIMIT_WORK,       /* FFE_WORK_LIMIT */
+	FFE_LIMIT_CYCLE,      /* references make a cycle */
+	FFE_LIMIT_CHAIN       /* references make too long a chain */
+} ffe_limit;
+
 /* "RULE_MATCH" and so on; a static string. */
 extern const char *ffe_reason_name(ffe_reason reason);
 
@@ -282,6 +295,7 @@ typedef struct ffe_result
 	int32_t variant;   /* number of the variant served, -1 for a default that no variant has */
 	int32_t rule;      /* number of the rule that answered, -1 where none did */
 	bool exposed;      /* an active experiment served this variant: an exposure */
+	ffe_limit limit;   /* where status is FFE_LIMIT_EXCEEDED; else anything */
 } ffe_result;
 
 typedef enum ffe_type

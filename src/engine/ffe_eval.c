@@ -102,8 +102,8 @@ run_tests(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32_t id, ui
 
 /*
  * The memo of an object, NULL when it can't be asked now: a cycle, or too deep. What was asked
- * before counts with the chain that was walked below it: an answer must not hang on the order in
- * which flags are asked.
+ * before counts with the chain that was walked below it and with the steps it took: an answer must
+ * not hang on the order in which flags are asked.
  */
 static ffe_memo *
 enter(ffe_state *st, uint32_t id)
@@ -117,10 +117,17 @@ enter(ffe_state *st, uint32_t id)
 		memo->state = FFE_MEMO_NONE;
 	}
 	if (memo->state == FFE_MEMO_DONE)
+	{
 		depth += memo->height;
-	if (memo->state == FFE_MEMO_BUSY || depth > FFE_MAX_DEPENDENCY_DEPTH)
+		st->work += st->counts_once ? 0 : memo->work;
+	}
+	if (memo->state == FFE_MEMO_BUSY || depth > FFE_MAX_DEPENDENCY_DEPTH ||
+		st->work > FFE_WORK_LIMIT)
 	{
 		fail(st, FFE_LIMIT_EXCEEDED, id);
+		st->limit = memo->state == FFE_MEMO_BUSY       ? FFE_LIMIT_CYCLE
+					: depth > FFE_MAX_DEPENDENCY_DEPTH ? FFE_LIMIT_CHAIN
+													   : FFE_LIMIT_WORK;
 		return NULL;
 	}
 	if (depth > st->deepest)
@@ -135,6 +142,7 @@ enter_object(ffe_state *st, ffe_memo *memo)
 	uint32_t deepest = st->deepest;
 
 	memo->state = FFE_MEMO_BUSY;
+	memo->work = (uint32_t) st->work;
 	st->deepest = ++st->depth;
 	return deepest;
 }
@@ -143,6 +151,7 @@ static void
 leave_object(ffe_state *st, ffe_memo *memo, uint32_t deepest)
 {
 	memo->height = (uint8_t) (st->deepest - st->depth);
+	memo->work = (uint32_t) st->work - memo->work;
 	memo->state = st->failure == FFE_OK ? FFE_MEMO_DONE : FFE_MEMO_NONE;
 	if (deepest > st->deepest)
 		st->deepest = deepest;
@@ -191,6 +200,7 @@ in_segment(ffe_state *st, const ffe_set *set, uint32_t id)
 	if (doc == NULL || doc->status != FFE_OK)
 	{
 		fail(st, doc == NULL ? FFE_FLAG_NOT_FOUND : (ffe_status) doc->status, id);
+		st->limit = FFE_LIMIT_DEFINITION;
 		return false;
 	}
 	deepest = enter_object(st, memo);
@@ -467,7 +477,10 @@ evaluate(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc, ffe
 	result->exposed = false;
 	st->culprit = FFE_NO_ID;
 	if (ffe_unlikely(doc == NULL || doc->status != FFE_OK))
+	{
 		fail(st, doc == NULL ? FFE_FLAG_NOT_FOUND : (ffe_status) doc->status, id);
+		st->limit = FFE_LIMIT_DEFINITION;
+	}
 	else
 		decide(st, set, &run, result);
 	if (ffe_likely(st->failure == FFE_OK))
@@ -478,6 +491,7 @@ evaluate(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc, ffe
 	}
 	result->reason = FFE_ERROR_FALLBACK;
 	result->status = st->failure;
+	result->limit = st->limit;
 	result->culprit = st->culprit == FFE_NO_ID ? id : st->culprit;
 	result->variant = doc == NULL ? -1 : doc->default_variant;
 	result->rule = -1;
@@ -506,28 +520,17 @@ served_variant(ffe_state *st, const ffe_set *set, uint32_t id)
 	return result.variant;
 }
 
-void
-ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
+/* Evaluates the flag that the host asks for. */
+static void
+evaluate_asked(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc,
+			   ffe_result *result)
 {
-	const ffe_doc *doc = ffe_set_doc(set, id);
 	ffe_memo *memo = NULL;
 
 	st->failure = FFE_OK;
 	st->matches = 0;
+	st->work = 0;
 	st->deepest = 0;
-	if (ffe_unlikely(st->context.kind > FFE_NULL && st->context.kind != FFE_OBJECT))
-	{
-		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
-				ffe_status_name(FFE_INVALID_CONTEXT));
-		*result = (ffe_result){doc,
-							   FFE_ERROR_FALLBACK,
-							   FFE_INVALID_CONTEXT,
-							   FFE_NO_ID,
-							   doc == NULL ? -1 : doc->default_variant,
-							   -1,
-							   false};
-		return;
-	}
 	/* a flag that depends on others is busy meanwhile, so that a way back to it is seen */
 	if (doc != NULL && doc->deps.len > 0)
 	{
@@ -540,6 +543,49 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 	{
 		memo->variant = result->variant;
 		memo->height = (uint8_t) st->deepest;
+		memo->work = (uint32_t) st->work;
 		memo->state = result->status == FFE_OK ? FFE_MEMO_DONE : FFE_MEMO_NONE;
 	}
+}
+
+/*
+ * Steps of what was remembered count each time that it is asked for, in this evaluation and in
+ * others over the context. That is more than was done; so where it is too much, the flag is
+ * evaluated again with nothing remembered, and what is done is counted. Neither sum hangs on what
+ * was asked before.
+ */
+static void
+evaluate_again(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc,
+			   ffe_result *result)
+{
+	EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "evaluated again, counting everything once");
+	st->counts_once = true;
+	ffe_state_forget(st);
+	evaluate_asked(st, set, id, doc, result);
+	st->counts_once = false;
+	ffe_state_forget(st);
+}
+
+void
+ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
+{
+	const ffe_doc *doc = ffe_set_doc(set, id);
+
+	if (ffe_unlikely(st->context.kind > FFE_NULL && st->context.kind != FFE_OBJECT))
+	{
+		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
+				ffe_status_name(FFE_INVALID_CONTEXT));
+		*result = (ffe_result){doc,
+							   FFE_ERROR_FALLBACK,
+							   FFE_INVALID_CONTEXT,
+							   FFE_NO_ID,
+							   doc == NULL ? -1 : doc->default_variant,
+							   -1,
+							   false,
+							   FFE_LIMIT_DEFINITION};
+		return;
+	}
+	evaluate_asked(st, set, id, doc, result);
+	if (ffe_unlikely(st->work > FFE_WORK_LIMIT) && doc->deps.len > 0)
+		evaluate_again(st, set, id, doc, result);
 }

@@ -186,6 +186,23 @@ ffe_result_rule(const ffe_result *result, size_t *len)
 	return rule->id.len == 0 ? NULL : ffe_str(result->doc, rule->id);
 }
 
+/* What hit a limit, as the end of a sentence. */
+static const char *
+limit_words(ffe_limit limit)
+{
+	static const char *const words[] = {
+		[FFE_LIMIT_DEFINITION] = "its definition is too large",
+		[FFE_LIMIT_PATTERN] = "a regular expression took too many steps",
+		[FFE_LIMIT_SUBJECT] = "a text is too long for regular expressions",
+		[FFE_LIMIT_PATTERNS] = "too many regular expressions were tried",
+		[FFE_LIMIT_ELEMENTS] = "an array has too many elements",
+		[FFE_LIMIT_WORK] = "the context is too large for all that is compared with it",
+		[FFE_LIMIT_CYCLE] = "references make a cycle",
+		[FFE_LIMIT_CHAIN] = "references make too long a chain"};
+
+	return words[limit];
+}
+
 void
 ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer, size_t size)
 {
@@ -212,11 +229,8 @@ ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer, s
 		case FFE_LIMIT_EXCEEDED:
 			if (culprit == NULL || culprit->message.len == 0)
 			{
-				ffe_format(
-					buffer, size,
-					"%s \"%s\" hit a limit: a regular expression took too many steps or met too "
-					"long a text, an array was too long, or references make a cycle",
-					what, key);
+				ffe_format(buffer, size, "%s \"%s\" hit a limit: %s", what, key,
+						   limit_words(result->limit));
 				break;
 			}
 			/* FALLTHROUGH */
@@ -369,9 +383,14 @@ explain_percentage(ffe_state *st, const ffe_set *set, const ffe_doc *doc, uint32
 				   const ffe_test *test, bool matched, const char *path)
 {
 	ffe_ref salt = test->u.percentage.salt;
+	uint64_t work = st->work;
+	ffe_status failure = st->failure;
 	uint32_t len = 0;
 	const char *unit = ffe_state_unit(st, set, test->attr, &len);
 
+	/* an evaluation that is explained counts no more than one that isn't */
+	st->work = work;
+	st->failure = failure;
 	if (unit == NULL || len == 0)
 		ffe_explain(st, id, FFE_STAGE_CONDITION, false, path,
 					"the context has no unit to hash: nobody is in");

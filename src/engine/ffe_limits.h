@@ -41,4 +41,11 @@
 #define FFE_REGEX_SUBJECT_LIMIT 4096  /* bytes of an attribute */
 #define FFE_REGEX_MATCHES_LIMIT 10000 /* patterns tried */
 
+/*
+ * What one evaluation may cost beyond that: steps, of which each is an element, some alternatives
+ * or some bytes, and takes 10 to 50 nanoseconds. A scalar of usual length counts nothing, or next
+ * to nothing. A flag that depends on others may be evaluated twice (see ffe_evaluate).
+ */
+#define FFE_WORK_LIMIT 10000000
+
 #endif /* FFE_LIMITS_H */

@@ -4,6 +4,8 @@
  *
  * The rule: every operator is total. A missing attribute, or one of a type that the operator does
  * not take, makes the condition false; only a limit is an error, and it is left in st->failure.
+ * What may run long over a long attribute counts its steps (ffe_spend) before it runs. What a
+ * scalar costs by the definition alone is bounded by the definition's size, and not counted.
  */
 #include "ffe_state.h"
 
@@ -11,6 +13,12 @@
 #define FOLDED_MAX (FFE_MAX_STRING + FFE_MAX_STRING / 2 + 4)
 
 /* ---------- strings ---------- */
+
+static inline uint32_t
+at_most(uint32_t n, uint32_t limit)
+{
+	return n < limit ? n : limit;
+}
 
 static bool
 bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -25,21 +33,24 @@ bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 #define APART __attribute__((noinline))
 
 APART static bool
-equals_folded(const ffe_doc *doc, ffe_ref str, const ffe_node *node)
+equals_folded(ffe_state *st, const ffe_doc *doc, ffe_ref str, const ffe_node *node)
 {
 	char folded[FOLDED_MAX];
-	size_t len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
+	size_t len;
 
+	if (!ffe_spend(st, at_most(node->len, FOLDED_MAX)))
+		return false;
+	len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
 	return len != SIZE_MAX && bytes_equal(folded, len, ffe_str(doc, str), str.len);
 }
 
 static bool
-equals_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
+equals_string(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	ffe_ref str = test->u.scalar.str;
 
 	if (test->ignore_case)
-		return equals_folded(doc, str, node);
+		return equals_folded(st, doc, str, node);
 	return bytes_equal(node->u.str, node->len, ffe_str(doc, str), str.len);
 }
 
@@ -48,7 +59,7 @@ equals_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
  * one before: a needle that lies across a border is found whole.
  */
 APART static bool
-contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *node)
+contains_folded(ffe_state *st, const ffe_doc *doc, const ffe_table *needles, const ffe_node *node)
 {
 	const ffe_entry *entries = FFE_AT(doc, needles->entries, ffe_entry);
 	const char *s = node->u.str;
@@ -56,6 +67,8 @@ contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *no
 	char window[3 * FOLDED_MAX];
 	size_t have = 0;
 
+	if (!ffe_spend(st, node->len))
+		return false;
 	for (;;)
 	{
 		while (s < end && have + 4 <= sizeof(window))
@@ -82,13 +95,15 @@ contains_folded(const ffe_doc *doc, const ffe_table *needles, const ffe_node *no
 }
 
 APART static bool
-contains_string(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
+contains_string(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const ffe_table *needles = &test->u.table;
 	const ffe_entry *entries = FFE_AT(doc, needles->entries, ffe_entry);
 
+	if (!ffe_spend(st, (uint64_t) needles->entries.len * (1 + node->len / 16)))
+		return false;
 	if (test->ignore_case)
-		return contains_folded(doc, needles, node);
+		return contains_folded(st, doc, needles, node);
 	for (uint32_t i = 0; i < needles->entries.len; i++)
 	{
 		ffe_ref str = entries[i].u.str;
@@ -120,7 +135,7 @@ has_edge(const ffe_doc *doc, const ffe_test *test, const char *s, size_t len)
  * most, so no more than that has to be folded; folding makes it at most half as long again.
  */
 APART static bool
-has_edge_folded(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
+has_edge_folded(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 {
 	const char *s = node->u.str;
 	const char *end = s + node->len;
@@ -138,7 +153,8 @@ has_edge_folded(const ffe_doc *doc, const ffe_test *test, const ffe_node *node)
 		while (((unsigned char) *s & 0xC0) == 0x80)
 			s++;
 	}
-	return has_edge(doc, test, folded, ffe_fold(s, (size_t) (end - s), folded, sizeof(folded)));
+	return ffe_spend(st, (uint64_t) (end - s)) &&
+		   has_edge(doc, test, folded, ffe_fold(s, (size_t) (end - s), folded, sizeof(folded)));
 }
 
 APART static bool
@@ -149,11 +165,13 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 		(pcre2_code *const *) (const void *) ((const char *) doc + doc->patterns.off);
 
 	st->matches += test->u.list.len;
-	if (ffe_unlikely(node->len > FFE_REGEX_SUBJECT_LIMIT || st->matches > FFE_REGEX_MATCHES_LIMIT))
-	{
-		st->failure = FFE_LIMIT_EXCEEDED;
+	if (ffe_unlikely(node->len > FFE_REGEX_SUBJECT_LIMIT))
+		return ffe_exceed(st, FFE_LIMIT_SUBJECT);
+	if (ffe_unlikely(st->matches > FFE_REGEX_MATCHES_LIMIT))
+		return ffe_exceed(st, FFE_LIMIT_PATTERNS);
+	/* each can be quadratic in the subject without counting a step of its own */
+	if (!ffe_spend(st, (uint64_t) test->u.list.len * (node->len * node->len / 64)))
 		return false;
-	}
 	for (uint32_t i = 0; i < test->u.list.len; i++)
 	{
 		int rc = (doc->all_jit ? pcre2_jit_match : pcre2_match)(codes[patterns[i]],
@@ -165,7 +183,9 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 			return true;
 		if (rc != PCRE2_ERROR_NOMATCH)
 		{
-			st->failure = rc == PCRE2_ERROR_NOMEMORY ? FFE_NO_MEMORY : FFE_LIMIT_EXCEEDED;
+			(void) ffe_exceed(st, FFE_LIMIT_PATTERN);
+			if (rc == PCRE2_ERROR_NOMEMORY)
+				st->failure = FFE_NO_MEMORY;
 			return false;
 		}
 	}
@@ -175,11 +195,14 @@ matches_pattern(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const f
 /* ---------- tables ---------- */
 
 APART static bool
-in_table_folded(const ffe_doc *doc, const ffe_table *table, const ffe_node *node)
+in_table_folded(ffe_state *st, const ffe_doc *doc, const ffe_table *table, const ffe_node *node)
 {
 	char folded[FOLDED_MAX];
-	size_t len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
+	size_t len;
 
+	if (!ffe_spend(st, at_most(node->len, FOLDED_MAX)))
+		return false;
+	len = ffe_fold(node->u.str, node->len, folded, sizeof(folded));
 	return len != SIZE_MAX &&
 		   ffe_table_string(doc, table, folded, len, ffe_hash_string(folded, len)) != NULL;
 }
@@ -191,7 +214,7 @@ in_table(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *slot
 	ffe_entry wanted;
 
 	if (slot->node.kind == FFE_STRING && test->ignore_case)
-		return in_table_folded(doc, table, &slot->node);
+		return in_table_folded(st, doc, table, &slot->node);
 	if (slot->node.kind == FFE_STRING)
 		return ffe_table_string(doc, table, slot->node.u.str, slot->node.len,
 								ffe_slot_hash(slot)) != NULL;
@@ -310,7 +333,7 @@ compare_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot
 	if (slot->node.kind != (ffe_kind) scalar->kind)
 		return false;
 	if (scalar->kind == FFE_STRING)
-		equal = equals_string(doc, test, &slot->node);
+		equal = equals_string(st, doc, test, &slot->node);
 	else if (scalar->kind == FFE_BOOL)
 		equal = slot->node.u.boolean == scalar->boolean;
 	else if (ffe_slot_number(st, slot))
@@ -338,14 +361,14 @@ ffe_test_scalar(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slo
 		case FFE_OP_NOT_IN_LIST:
 			return takes_kind(&test->u.table, node->kind) && !in_table(st, doc, test, slot);
 		case FFE_OP_CONTAINS:
-			return node->kind == FFE_STRING && contains_string(doc, test, node);
+			return node->kind == FFE_STRING && contains_string(st, doc, test, node);
 		case FFE_OP_NOT_CONTAINS:
 			return node->kind == FFE_STRING && takes_kind(&test->u.table, FFE_STRING) &&
-				   !contains_string(doc, test, node);
+				   !contains_string(st, doc, test, node);
 		case FFE_OP_STARTS_WITH:
 		case FFE_OP_ENDS_WITH:
 			return node->kind == FFE_STRING &&
-				   (test->ignore_case ? has_edge_folded(doc, test, node)
+				   (test->ignore_case ? has_edge_folded(st, doc, test, node)
 									  : has_edge(doc, test, node->u.str, node->len));
 		case FFE_OP_REGEX:
 			return node->kind == FFE_STRING && matches_pattern(st, doc, test, node);
@@ -375,24 +398,38 @@ is_element(ffe_state *st, const ffe_doc *doc, const ffe_test *test, ffe_slot *sl
 	return takes_kind(&test->u.table, slot->node.kind) && in_table(st, doc, test, slot);
 }
 
+/*
+ * Steps of one element: looking at it, and what it is compared with. An element's length counts,
+ * because each is hashed or compared anew by every condition.
+ */
+static uint64_t
+element_steps(const ffe_test *test)
+{
+	bool tries_all = test->op == FFE_OP_STARTS_WITH || test->op == FFE_OP_ENDS_WITH ||
+					 test->op == FFE_OP_IN_CIDR;
+
+	return 5 + (tries_all ? test->u.list.len / 4 : 0);
+}
+
 /* An array: whether any element matches; for contains and not_contains, whether one is there. */
 static bool
 test_array(ffe_state *st, const ffe_doc *doc, const ffe_test *test, const ffe_node *array)
 {
 	bool asks_element = test->op == FFE_OP_CONTAINS || test->op == FFE_OP_NOT_CONTAINS;
+	uint64_t steps = element_steps(test);
 	bool found = false;
 
 	if (array->len > FFE_MAX_ELEMENTS)
-	{
-		st->failure = FFE_LIMIT_EXCEEDED;
-		return false;
-	}
+		return ffe_exceed(st, FFE_LIMIT_ELEMENTS);
 	for (uint32_t i = 0; i < array->len && !found && st->failure == FFE_OK; i++)
 	{
 		ffe_slot slot;
 
 		slot.tried = slot.have = 0;
 		st->reader->element(array, i, &slot.node);
+		if (!ffe_spend(st,
+					   slot.node.kind == FFE_STRING ? steps * (1 + slot.node.len / 256) : steps))
+			return false;
 		if (slot.node.kind == FFE_BOOL || slot.node.kind == FFE_NUMBER ||
 			slot.node.kind == FFE_STRING)
 			found = (asks_element ? is_element : ffe_test_scalar)(st, doc, test, &slot);

@@ -91,6 +91,19 @@ ffe_state_reserve(ffe_state *st, const ffe_set *set)
 }
 
 void
+ffe_state_forget(ffe_state *st)
+{
+	if (++st->epoch != 0)
+		return;
+	/* the count began again: what is remembered could look new */
+	if (st->slots != NULL)
+		memset(st->slots, 0, st->nslots * sizeof(ffe_slot));
+	if (st->memos != NULL)
+		memset(st->memos, 0, st->nmemos * sizeof(ffe_memo));
+	st->epoch = 1;
+}
+
+void
 ffe_state_begin(ffe_state *st, const ffe_reader *reader, const ffe_node *context, int64_t now)
 {
 	st->reader = reader;
@@ -98,15 +111,7 @@ ffe_state_begin(ffe_state *st, const ffe_reader *reader, const ffe_node *context
 	st->now = now;
 	st->failure = FFE_OK;
 	st->depth = 0;
-	if (++st->epoch == 0)
-	{
-		/* the count began again: what is remembered could look new */
-		if (st->slots != NULL)
-			memset(st->slots, 0, st->nslots * sizeof(ffe_slot));
-		if (st->memos != NULL)
-			memset(st->memos, 0, st->nmemos * sizeof(ffe_memo));
-		st->epoch = 1;
-	}
+	ffe_state_forget(st);
 }
 
 void
@@ -221,6 +226,9 @@ slot_unit(ffe_state *st, ffe_slot *slot, uint32_t *len)
 {
 	if (slot->node.kind == FFE_STRING)
 	{
+		/* whoever asks is going to hash it */
+		if (ffe_unlikely(slot->node.len > FFE_MAX_STRING))
+			(void) ffe_spend(st, slot->node.len / 256);
 		*len = slot->node.len;
 		return slot->node.u.str;
 	}

@@ -47,6 +47,8 @@ typedef struct ffe_memo
 	bool inside;    /* segments */
 	uint8_t height; /* of the longest chain of dependencies that was walked below it */
 	int32_t variant;
+	uint32_t work; /* steps to the answer, all that was asked on the way included; while busy: those
+					  that were counted before */
 } ffe_memo;
 
 struct ffe_state
@@ -57,9 +59,12 @@ struct ffe_state
 	int64_t now;
 	uint32_t epoch;
 	uint32_t matches;   /* patterns tried in this evaluation */
+	uint64_t work;      /* steps counted in this evaluation */
+	bool counts_once;   /* what was remembered costs nothing */
 	uint32_t depth;     /* of dependencies being evaluated */
 	uint32_t deepest;   /* depth that was reached below the object being evaluated */
 	ffe_status failure; /* FFE_OK until something fails */
+	ffe_limit limit;    /* failure is FFE_LIMIT_EXCEEDED: which one */
 	uint32_t culprit;   /* the object that failed */
 	ffe_slot *slots;
 	ffe_memo *memos;
@@ -75,6 +80,26 @@ struct ffe_state
 };
 
 extern void ffe_state_fill(ffe_state *st, const ffe_set *set, uint32_t attr, ffe_slot *slot);
+
+/* Forgets what was derived from the context and remembered of it. */
+extern void ffe_state_forget(ffe_state *st);
+
+/* Ends the evaluation by a limit; false, for callers that return it. */
+static inline bool
+ffe_exceed(ffe_state *st, ffe_limit limit)
+{
+	st->failure = FFE_LIMIT_EXCEEDED;
+	st->limit = limit;
+	return false;
+}
+
+/* Counts steps; false when there were too many. */
+static inline bool
+ffe_spend(ffe_state *st, uint64_t steps)
+{
+	st->work += steps;
+	return ffe_likely(st->work <= FFE_WORK_LIMIT) || ffe_exceed(st, FFE_LIMIT_WORK);
+}
 
 /* The attribute's slot, filled. */
 static inline ffe_slot *

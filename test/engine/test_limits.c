@@ -306,6 +306,145 @@ long_lists_and_arrays(void **state)
 	world_free(w);
 }
 
+/* ---------- work ---------- */
+
+/* Expects that an evaluation ends soon, by the limit of work. */
+static void
+expect_too_much(world *w, const char *flag, const char *context)
+{
+	const ffe_result *result = evaluate_soon(w, flag, context);
+
+	assert_int_equal(result->status, FFE_LIMIT_EXCEEDED);
+	assert_int_equal(result->limit, FFE_LIMIT_WORK);
+}
+
+/* count conditions on attribute a, none of which holds. */
+static void
+put_conditions(world *w, const char *key, unsigned count, const char *condition)
+{
+	put_if(w, key, text("{'any': [%s]}", series(text("{'attr': 'a', %s}", condition), count)));
+}
+
+static void
+many_conditions_on_long_arrays(void **state)
+{
+	const char *alternatives = series("'alternative-%u'", FFE_MAX_ANY_OF);
+	const char *numbers = text("{'a': [%s]}", series("%u", FFE_MAX_ELEMENTS));
+	const char *strings = text("{'a': [%s]}", series("'element-%u'", FFE_MAX_ELEMENTS));
+	world *w = world_new();
+
+	(void) state;
+	put_conditions(w, "f", 1000, text("'op': 'ends_with', 'value': [%s]", alternatives));
+	expect_too_much(w, "f", strings);
+	put_conditions(w, "f", 1000, "'op': 'equals', 'value': -1");
+	expect_too_much(w, "f", numbers);
+	put_conditions(w, "f", 1000, "'op': 'contains', 'value': 'x', 'ignore_case': true");
+	expect_too_much(w, "f", strings);
+	/* one condition with the most there can be of both is none too many */
+	put_conditions(w, "f", 1, text("'op': 'ends_with', 'value': [%s]", alternatives));
+	assert_int_equal(evaluate_soon(w, "f", strings)->status, FFE_OK);
+	world_free(w);
+}
+
+static void
+many_conditions_on_long_strings(void **state)
+{
+	static const char *const ops[] = {"equals", "starts_with", "ends_with"};
+	const char *alternatives = series("'alternative-%u'", FFE_MAX_ANY_OF);
+	const char *longest = text("{'a': '%s'}", repeat('A', 20000000));
+	const char *accents = text("{'a': '%s'}", series("É%u", 2000));
+	world *w = world_new();
+
+	(void) state;
+	put_conditions(w, "f", 1,
+				   text("'op': 'contains', 'ignore_case': true, 'value': [%s]", alternatives));
+	expect_too_much(w, "f", longest);
+	put_conditions(w, "f", 100, text("'op': 'contains', 'value': [%s]", alternatives));
+	expect_too_much(w, "f", longest);
+	for (size_t i = 0; i < LENGTH(ops); i++)
+	{
+		put_conditions(w, "f", 10000,
+					   text("'op': '%s', 'ignore_case': true, 'value': 'x'", ops[i]));
+		expect_too_much(w, "f", accents);
+	}
+	/* as many on a string of usual length */
+	put_conditions(w, "f", 10000,
+				   "'op': 'contains', 'ignore_case': true, 'value': ['x', 'y', 'z']");
+	assert_int_equal(evaluate_soon(w, "f", text("{'a': '%s'}", repeat('A', 200)))->status, FFE_OK);
+	world_free(w);
+}
+
+static void
+many_patterns_on_long_texts(void **state)
+{
+	const char *element = text("'%s'", repeat('a', FFE_REGEX_SUBJECT_LIMIT));
+	world *w = world_new();
+
+	(void) state;
+	put_regex(w, "[a-z]{3,}[0-9]");
+	expect_too_much(w, "f", text("{'a': [%s]}", series(element, 1000)));
+	world_free(w);
+}
+
+static void
+long_units(void **state)
+{
+	const char *context = text("{'user_id': '%s'}", repeat('u', 20000000));
+	world *w = world_new();
+
+	(void) state;
+	put_if(w, "f", text("{'any': [%s]}", series("{'percentage': 0, 'salt': 's%u'}", 10000)));
+	expect_too_much(w, "f", context);
+	put_if(w, "f", "{'percentage': 100, 'salt': 's'}");
+	assert_int_equal(evaluate_soon(w, "f", context)->status, FFE_OK);
+	world_free(w);
+}
+
+/*
+ * Segment `half` takes more than half of what an evaluation may cost, `more` asks for it. Whoever
+ * asks for `half` alone, or often, is answered; whoever asks for both halves is not: whatever was
+ * asked before.
+ */
+static void
+work_counts_in_any_order(void **state)
+{
+	static const struct
+	{
+		const char *condition;
+		ffe_status status;
+	} flags[] = {
+		{"{'any': [{'segment': 'half'}, {'segment': 'half'}, {'segment': 'half'}]}", FFE_OK},
+		{"{'any': [{'segment': 'more'}, {'segment': 'half'}]}", FFE_OK},
+		{"{'any': [{'segment': 'half'}, {'segment': 'other'}]}", FFE_LIMIT_EXCEEDED},
+		{"{'any': [{'segment': 'more'}, {'segment': 'other'}]}", FFE_LIMIT_EXCEEDED},
+		{"{'segment': 'other'}", FFE_OK},
+	};
+	const char *half = series("{'attr': 'a', 'op': 'equals', 'value': -1}", 12);
+	const char *context = text("{'a': [%s]}", series("%u", FFE_MAX_ELEMENTS));
+	world *w = world_new();
+	unsigned wrong = 0;
+
+	(void) state;
+	put_segment(w, text("{'key': 'half', 'if': {'any': [%s]}}", half));
+	put_segment(w, text("{'key': 'other', 'if': {'any': [%s]}}", half));
+	put_segment(w, "{'key': 'more', 'if': {'segment': 'half'}}");
+	for (size_t i = 0; i < LENGTH(flags); i++)
+		put_if(w, text("f%zu", i), flags[i].condition);
+	for (size_t i = 0; i < LENGTH(flags); i++)
+		wrong += world_evaluate(w, text("f%zu", i), context)->status != flags[i].status;
+	assert_int_equal(wrong, 0);
+	world_begin(w, context);
+	for (size_t i = 0; i < 2 * LENGTH(flags); i++)
+		wrong += world_ask(w, text("f%zu", i % LENGTH(flags)))->status !=
+				 flags[i % LENGTH(flags)].status;
+	assert_int_equal(wrong, 0);
+	world_begin(w, context);
+	for (size_t i = LENGTH(flags); i-- > 0;)
+		wrong += world_ask(w, text("f%zu", i))->status != flags[i].status;
+	assert_int_equal(wrong, 0);
+	world_free(w);
+}
+
 /* What a flag answers must not hang on which others were asked before it over the same context. */
 static void
 chains_answer_in_any_order(void **state)
@@ -346,6 +485,11 @@ main(void)
 		cmocka_unit_test(patterns_on_long_arrays),
 		cmocka_unit_test(arrays_have_a_bound),
 		cmocka_unit_test(long_lists_and_arrays),
+		cmocka_unit_test(many_conditions_on_long_arrays),
+		cmocka_unit_test(many_conditions_on_long_strings),
+		cmocka_unit_test(many_patterns_on_long_texts),
+		cmocka_unit_test(long_units),
+		cmocka_unit_test(work_counts_in_any_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
