@@ -52,11 +52,16 @@ typedef struct FfTable
 	bool may_wait; /* for locks, as every statement does; evaluation does not */
 } FfTable;
 
-/* Which version of a row something was read from. */
+/*
+ * Which version of a row something was read from. cmin counts while the transaction that made the
+ * version is this one: it can empty a table that it made in place, so that the same file has the
+ * next row where the last one was.
+ */
 typedef struct FfRowId
 {
 	Oid file;
 	TransactionId xmin;
+	CommandId cmin;
 	ItemPointerData tid;
 } FfRowId;
 
@@ -135,6 +140,9 @@ typedef enum FfLoad
  */
 extern FfLoad ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot,
 					  FfRowId *rowid);
+
+extern FfRowId ff_row_id(Relation rel, HeapTuple row);
+extern bool ff_same_row(const FfRowId *a, const FfRowId *b);
 
 /* Compiles a row that was read, into the set. */
 extern void ff_load_row(const FfTable *table, ffe_set *set, uint32 id, HeapTuple row,

@@ -54,6 +54,7 @@ scan_table(FfNamespace *space, ffe_object object, const FfSnapKey *now, uint64 b
 		bool isnull;
 		Datum datum = heap_getattr(row, table->columns[0], RelationGetDescr(rel), &isnull);
 		FfEntry *entry;
+		FfRowId rowid;
 		uint32 id;
 		text *key;
 
@@ -65,18 +66,15 @@ scan_table(FfNamespace *space, ffe_object object, const FfSnapKey *now, uint64 b
 		if (id == FFE_NO_ID || !ff_grow_entries(space))
 			break;
 		entry = &space->entries[id];
-		if (ffe_set_doc(space->set, id) == NULL || entry->rowid.file != ff_relation_file(rel) ||
-			entry->rowid.xmin != HeapTupleHeaderGetRawXmin(row->t_data) ||
-			!ItemPointerEquals(&entry->rowid.tid, &row->t_self))
+		rowid = ff_row_id(rel, row);
+		if (ffe_set_doc(space->set, id) == NULL || !ff_same_row(&entry->rowid, &rowid))
 		{
 			ff_load_row(table, space->set, id, row, RelationGetDescr(rel));
 			ff_contents++;
 			if (!ff_grow_entries(space))
 				break;
 			entry = &space->entries[id];
-			entry->rowid.file = ff_relation_file(rel);
-			entry->rowid.xmin = HeapTupleHeaderGetRawXmin(row->t_data);
-			entry->rowid.tid = row->t_self;
+			entry->rowid = rowid;
 			ff_account(space, id);
 			ff_counts.loads++;
 		}

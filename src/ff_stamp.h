@@ -12,9 +12,9 @@
  *	- a stamp is good for a snapshot A while the generation is still G, if A is S; or if neither S
  *	  nor A is older than a snapshot taken after the last invalidation was noticed: then both see
  *	  the change that it announced, and nothing has happened since.
- *	- else the row is read again by its index, and compiled again only if (file, xmin, ctid) say
- *	  that it is another row version. A version number that a rolled-back transaction used can come
- *	  again with another content; these can't.
+ *	- else the row is read again by its index, and compiled again only if (file, xmin, cmin, ctid)
+ *	  say that it is another row version. A version number that a rolled-back transaction used can
+ *come again with another content; these can't.
  *
  * What was computed from several documents (a flag with prerequisites and segments) has a wide
  * stamp, set when all of them were checked under one snapshot. A set holds one version of a

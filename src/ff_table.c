@@ -13,6 +13,7 @@
 #include "access/relation.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
@@ -554,12 +555,23 @@ ff_load_row(const FfTable *table, ffe_set *set, uint32 id, HeapTuple row, TupleD
 	MemoryContextDelete(scratch);
 }
 
-static bool
-same_row(const FfRowId *rowid, Relation rel, HeapTuple row)
+FfRowId
+ff_row_id(Relation rel, HeapTuple row)
 {
-	return rowid->file == ff_relation_file(rel) &&
-		   rowid->xmin == HeapTupleHeaderGetRawXmin(row->t_data) &&
-		   ItemPointerCompare(unconstify(ItemPointerData *, &rowid->tid), &row->t_self) == 0;
+	FfRowId rowid = {ff_relation_file(rel), HeapTupleHeaderGetRawXmin(row->t_data),
+					 InvalidCommandId, row->t_self};
+
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data)))
+		rowid.cmin = HeapTupleHeaderGetCmin(row->t_data);
+	return rowid;
+}
+
+bool
+ff_same_row(const FfRowId *a, const FfRowId *b)
+{
+	return a->file == b->file && a->xmin == b->xmin && a->cmin == b->cmin &&
+		   a->tid.ip_posid == b->tid.ip_posid && a->tid.ip_blkid.bi_lo == b->tid.ip_blkid.bi_lo &&
+		   a->tid.ip_blkid.bi_hi == b->tid.ip_blkid.bi_hi;
 }
 
 FfLoad
@@ -570,6 +582,7 @@ ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot, FfRowI
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple row;
+	FfRowId found;
 
 	if (rel == NULL)
 		return FF_LOAD_NOT_READY;
@@ -584,16 +597,16 @@ ff_load(const FfTable *table, ffe_set *set, uint32 id, Snapshot snapshot, FfRowI
 				CStringGetTextDatum(ffe_set_key(set, id, NULL)));
 	scan = systable_beginscan(rel, table->index, true, snapshot, 1, &key);
 	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		found = ff_row_id(rel, row);
 	if (!HeapTupleIsValid(row))
 		ffe_set_put(set, id, NULL);
-	else if (ffe_set_doc(set, id) != NULL && same_row(rowid, rel, row))
+	else if (ffe_set_doc(set, id) != NULL && ff_same_row(rowid, &found))
 		result = FF_LOAD_UNCHANGED;
 	else
 	{
 		ff_load_row(table, set, id, row, RelationGetDescr(rel));
-		rowid->file = ff_relation_file(rel);
-		rowid->xmin = HeapTupleHeaderGetRawXmin(row->t_data);
-		rowid->tid = row->t_self;
+		*rowid = found;
 		result = FF_LOAD_LOADED;
 	}
 	systable_endscan(scan);

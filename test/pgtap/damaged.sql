@@ -3,7 +3,7 @@
 \set ON_ERROR_STOP 1
 BEGIN;
 CREATE EXTENSION ff;
-SELECT plan(20);
+SELECT plan(23);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["u"]');
 INSERT INTO ff.flags (key, type, default_value, rules) VALUES
@@ -80,6 +80,20 @@ ALTER TYPE ff_evaluation RENAME ATTRIBUTE reason TO why;
 SELECT is((SELECT why FROM ff_evaluate('ok')), 'DEFAULT', 'a name changed is no harm');
 ROLLBACK TO sound;
 SELECT is(answer('ok'), 'true DEFAULT', 'after all that');
+
+---- a table emptied in place, which the transaction that made it does: the new row is where the old one was ----
+INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"one"');
+DROP EXTENSION ff;
+CREATE EXTENSION ff;
+ALTER TABLE ff.flags DISABLE TRIGGER a00_ff_protect_truncate;
+INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"one"');
+SELECT is(ff_string('a'), 'one', 'a row');
+TRUNCATE ff.flags;
+INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"two"');
+SELECT is(ff_string('a'), 'two', 'another in its place');
+TRUNCATE ff.flags;
+INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"three"');
+SELECT is((SELECT value #>> '{}' FROM ff_evaluate_all('{}')), 'three', 'and another');
 
 SELECT * FROM finish();
 ROLLBACK;
