@@ -192,6 +192,7 @@ next(const ffe_node *object, ffe_iter *iter, ffe_node *name, ffe_node *value)
 
 /* ---------- numbers ---------- */
 
+#define NUMERIC_NEGATIVE 0x4000
 #define NUMERIC_SHORT_FORM 0x8000
 #define NUMERIC_SPECIAL_FORM 0xC000
 #define NUMERIC_FORM_MASK 0xC000
@@ -240,6 +241,77 @@ number(const ffe_node *node, double *out)
 	*out = DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, PointerGetDatum(node->u.host)));
 	return isfinite(*out);
+}
+
+/* A numeric's digits, each worth 10000^weight, the next ones less. */
+typedef struct FfDigits
+{
+	const int16 *digits;
+	int ndigits;
+	int weight;
+	bool negative;
+} FfDigits;
+
+static bool
+get_digits(const char *numeric, FfDigits *out)
+{
+	const char *start = numeric + VARHDRSZ;
+	uint16 header;
+	int16 weight;
+
+	memcpy(&header, start, sizeof(header));
+	start += sizeof(header);
+	if ((header & NUMERIC_FORM_MASK) == NUMERIC_SPECIAL_FORM)
+		return false;
+	if ((header & NUMERIC_FORM_MASK) == NUMERIC_SHORT_FORM)
+	{
+		out->negative = (header & 0x2000) != 0;
+		out->weight = (header & 0x003F) | ((header & 0x0040) ? ~0x003F : 0);
+	}
+	else
+	{
+		memcpy(&weight, start, sizeof(weight));
+		start += sizeof(weight);
+		out->negative = (header & NUMERIC_FORM_MASK) == NUMERIC_NEGATIVE;
+		out->weight = weight;
+	}
+	out->digits = (const int16 *) start;
+	out->ndigits = (int) ((numeric + VARSIZE(numeric) - start) / (int) sizeof(int16));
+	return true;
+}
+
+/* The digit worth 10000^weight; 0 where none is written. */
+static int64
+digit_of(const FfDigits *number, int weight)
+{
+	int i = number->weight - weight;
+
+	return i >= 0 && i < number->ndigits ? number->digits[i] : 0;
+}
+
+/* Digit by digit, as it is written: a double may have lost the ones that make it no integer. */
+static bool
+integer(const ffe_node *node, int decimals, int64_t *out)
+{
+	static const int64 powers[] = {1, 10, 100, 1000};
+	const int64 exact = INT64CONST(1) << 53;
+	const int64 step = 10000 / powers[decimals];
+	FfDigits number;
+	int64 whole = 0;
+	int64 fraction;
+
+	if (!get_digits(node->u.host, &number) || number.weight > 3)
+		return false;
+	for (int weight = 3; weight >= 0; weight--)
+		whole = whole * 10000 + digit_of(&number, weight);
+	fraction = digit_of(&number, -1);
+
+	/* no digit is written behind the last that is not zero */
+	if (whole > exact || fraction % step != 0 || number.ndigits - number.weight > 2)
+		return false;
+	whole = whole * powers[decimals] + fraction / step;
+	*out = number.negative ? -whole : whole;
+	return whole <= exact * powers[decimals];
 }
 
 /* ---------- values ---------- */
@@ -310,4 +382,4 @@ copy(const ffe_node *node, void *dst, size_t size)
 	return needed;
 }
 
-const ffe_reader ff_jsonb_reader = {member, element, next, number, copy};
+const ffe_reader ff_jsonb_reader = {member, element, next, number, integer, copy};

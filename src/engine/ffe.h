@@ -104,6 +104,13 @@ typedef struct ffe_reader
 	bool (*number)(const ffe_node *number, double *out);
 
 	/*
+	 * The number times 10^decimals (0 to 3), where that is exactly an integer within the limits of
+	 * a double's (2^53) times 10^decimals; else false. A reader that has only a double takes the
+	 * decimals that lead to it.
+	 */
+	bool (*integer)(const ffe_node *number, int decimals, int64_t *out);
+
+	/*
 	 * Writes a node in the host's own form of a value, to be handed back by ffe_result_value.
 	 * Returns the bytes needed; writes nothing when that is more than size. dst is aligned to 8.
 	 */

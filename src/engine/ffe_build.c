@@ -2,7 +2,6 @@
  * src/engine/ffe_build.c
  *	  The builder under ffe_compile; see ffe_build.h.
  */
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -398,14 +397,13 @@ ffe_take_text(ffe_builder *b, const ffe_node *object, const char *name, size_t l
 bool
 ffe_read_weight(ffe_builder *b, const ffe_node *node, uint32_t *out)
 {
-	double weight, thousandths;
+	int64_t thousandths;
+	double weight;
 
 	if (!b->reader->number(node, &weight) || weight < 0 || weight > 100)
 		return ffe_refuse_kind(b, "a percentage from 0 to 100", node);
 
-	/* a decimal with three places is the double nearest to its thousandths / 1000, and back */
-	thousandths = round(weight * 1000);
-	if (thousandths / 1000 != weight)
+	if (!b->reader->integer(node, 3, &thousandths))
 		return ffe_refuse_kind(b, "a percentage with at most three decimals", node);
 	*out = (uint32_t) thousandths;
 	return true;

@@ -39,7 +39,7 @@ static bool
 compile_common(ffe_builder *b, const ffe_node *root, ffe_node *key)
 {
 	ffe_node state, version;
-	double number = 0;
+	int64_t number = 0;
 	bool archived;
 
 	if (!ffe_take_key(b, root, "key", true, key) ||
@@ -54,14 +54,12 @@ compile_common(ffe_builder *b, const ffe_node *root, ffe_node *key)
 		ffe_enter_member(b, "state", 5);
 		return ffe_refuse_kind(b, "\"active\" or \"archived\"", &state);
 	}
-	if (version.kind == FFE_NUMBER &&
-		(!b->reader->number(&version, &number) || number < 0 || number > 9007199254740992.0 ||
-		 number != (double) (int64_t) number))
+	if (version.kind == FFE_NUMBER && (!b->reader->integer(&version, 0, &number) || number < 0))
 	{
 		ffe_enter_member(b, "version", 7);
 		return ffe_refuse_kind(b, "a whole number", &version);
 	}
-	ffe_header(b)->version = (int64_t) number;
+	ffe_header(b)->version = number;
 	ffe_header(b)->status = archived ? FFE_FLAG_ARCHIVED : FFE_OK;
 	return true;
 }

@@ -206,17 +206,19 @@ ffe_slot_number(ffe_state *st, ffe_slot *slot)
 
 /* ---------- units ---------- */
 
-/* A number as a unit: its digits, where it is whole and a double holds it exactly. */
+/*
+ * A number as a unit: its digits, where it is whole and a double holds it exactly. The number as it
+ * is written has to be: two of which a double is the same are two users.
+ */
 static bool
 number_unit(ffe_state *st, ffe_slot *slot)
 {
-	const double exact = 9007199254740992.0; /* 2^53 */
+	int64_t whole;
 
-	if (!ffe_slot_number(st, slot) || slot->number < -exact || slot->number > exact ||
-		slot->number != (double) (int64_t) slot->number)
+	if (!st->reader->integer(&slot->node, 0, &whole))
 		return false;
 	slot->unit_len =
-		(uint32_t) snprintf(slot->digits, sizeof(slot->digits), "%lld", (long long) slot->number);
+		(uint32_t) snprintf(slot->digits, sizeof(slot->digits), "%lld", (long long) whole);
 	return true;
 }
 

@@ -156,6 +156,45 @@ numbers(void **state)
 	}
 }
 
+/* Integers to the digit, reals as the decimals that lead to them. */
+static void
+integers(void **state)
+{
+	static const struct
+	{
+		const char *json;
+		int decimals;
+		bool is_one;
+		int64_t integer;
+	} cases[] = {
+		{"0", 0, true, 0},
+		{"-5", 3, true, -5000},
+		{"12.345", 3, true, 12345},
+		{"-0.001", 3, true, -1},
+		{"12.3455", 3, false, 0},
+		{"12.5", 0, false, 0},
+		{"5.0", 0, true, 5},
+		{"9007199254740992", 0, true, INT64_C(9007199254740992)},
+		{"9007199254740992", 3, true, INT64_C(9007199254740992000)},
+		{"9007199254740993", 0, false, 0},
+		{"-9223372036854775808", 0, false, 0},
+		{"1e300", 0, false, 0},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < LENGTH(cases); i++)
+	{
+		json_t *json = json_from(cases[i].json);
+		ffe_node node = ffe_jansson_node(json);
+		int64_t integer = 0;
+
+		assert_int_equal(READER->integer(&node, cases[i].decimals, &integer), cases[i].is_one);
+		if (cases[i].is_one)
+			assert_true(integer == cases[i].integer);
+		json_decref(json);
+	}
+}
+
 /* ---------- copies ---------- */
 
 /* A node's copy as a string: measured first, then written into just as many bytes. */
@@ -211,8 +250,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(kinds_and_lengths), cmocka_unit_test(members), cmocka_unit_test(elements),
-		cmocka_unit_test(iteration),         cmocka_unit_test(numbers), cmocka_unit_test(copies),
+		cmocka_unit_test(kinds_and_lengths),
+		cmocka_unit_test(members),
+		cmocka_unit_test(elements),
+		cmocka_unit_test(iteration),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(integers),
+		cmocka_unit_test(copies),
 		cmocka_unit_test(copies_are_sorted),
 	};
 

@@ -30,6 +30,8 @@ user_id_else_targeting_key(void **state)
 		{"{'targetingKey': 't', 'user_id': 'u'}", "u"},
 		{"{'user_id': 42}", "42"},
 		{"{'user_id': 0}", "0"},
+		{"{'user_id': -7}", "-7"},
+		{"{'user_id': 5.0}", "5"},
 		{"{'targetingKey': 42}", "42"},
 		{"{'user_id': 9007199254740992}", "9007199254740992"},
 		{"{'user_id': 9007199254740991}", "9007199254740991"},
@@ -43,6 +45,9 @@ user_id_else_targeting_key(void **state)
 		{"{'user_id': true}", NULL},
 		{"{'user_id': 4.5}", NULL},
 		{"{'user_id': 9007199254740994}", NULL},
+		{"{'user_id': 9007199254740993}", NULL}, /* the double next to it is 2^53 */
+		{"{'user_id': -9007199254740993}", NULL},
+		{"{'user_id': 9223372036854775807}", NULL},
 		{"{'user_id': 1e300}", NULL},
 		{"{'user_id': ['u']}", NULL},
 		{"{'user_id': {'id': 'u'}}", NULL},

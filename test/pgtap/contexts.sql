@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP 1
 BEGIN;
 CREATE EXTENSION ff;
-SELECT plan(21);
+SELECT plan(23);
 
 INSERT INTO ff.flags (key, type, default_value, rules) VALUES ('vip', 'boolean', 'false',
 	'[{"id": "r", "if": {"attr": "vip", "op": "equals", "value": true}, "serve": "on"}]');
@@ -65,6 +65,27 @@ SELECT is((SELECT string_agg(DISTINCT (ff_evaluate(key, jsonb_build_object('x', 
 INSERT INTO ff.flags (key, type, default_value) SELECT 'value-' || row_number() OVER (ORDER BY x), 'number', to_jsonb(x) FROM numbers;
 SELECT is_empty($$SELECT key FROM ff.flags WHERE key ~ '^value-' AND
 	(ff_number(key) <> default_value::text::float8 OR (ff_evaluate(key)).value IS DISTINCT FROM default_value)$$, 'a number is served as it was written');
+
+-- A user id is the number that is written; what no double holds exactly is none.
+INSERT INTO ff.flags (key, type, default_value, overrides) VALUES ('listed', 'boolean', 'false',
+	'[{"variant": "on", "users": ["0", "5", "-5", "120000", "9007199254740992", "-9007199254740992", "9007199254740991"]}]');
+SELECT is((SELECT string_agg(n, ' ') FROM unnest(ARRAY['0', '-0', '5', '5.0', '-5.000', '1.2e5', '9007199254740992', '-9007199254740992.0', '9007199254740991',
+		'0.0000001', '5.0000000000000000000001', '4.9999999999999999999999', '5.5', '5.00001', '120000.0001', '9007199254740993', '9007199254740992.4',
+		'9007199254740991.99999', '-9007199254740992.00000000001', '1e20', '1e200', '1e400', '1e-400', '99999999999999999999']) n
+	WHERE ff_bool('listed', ('{"user_id": ' || n || '}')::jsonb)),
+	'0 -0 5 5.0 -5.000 1.2e5 9007199254740992 -9007199254740992.0 9007199254740991', 'a user id is the number as it is written');
+-- So is a weight, which has three decimals and not one more.
+CREATE FUNCTION takes_weight(n text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO ff.flags (key, type, default_value, rollout) VALUES ('weight' || n, 'boolean', 'false', ('[{"variant": "on", "weight": ' || n || '}]')::jsonb);
+	RETURN true;
+EXCEPTION WHEN invalid_parameter_value THEN
+	RETURN false;
+END $$;
+SELECT is((SELECT string_agg(n, ' ') FROM unnest(ARRAY['0', '100', '100.000', '99.999', '0.001', '12.345', '12.34500000', '1e1',
+		'99.9999999999999999999', '12.34500000000000000001', '12.3449999999999999999', '100.0000000000000000001', '0.0001', '1e-30', '-0.001', '1e-400',
+		'0.0000000000000001', '12.3451']) n WHERE takes_weight(n)),
+	'0 100 100.000 99.999 0.001 12.345 12.34500000 1e1', 'so is a weight');
 
 ---- buckets ----
 \set vectors `cat test/engine/vectors/bucketing.json`

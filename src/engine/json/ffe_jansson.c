@@ -124,6 +124,33 @@ number(const ffe_node *node, double *out)
 }
 
 /*
+ * An integer is exact. A real is what is left of the text: the decimals that are meant are those
+ * that lead to the same double.
+ */
+static bool
+integer(const ffe_node *node, int decimals, int64_t *out)
+{
+	static const int64_t powers[] = {1, 10, 100, 1000};
+	const int64_t exact = INT64_C(1) << 53;
+	const json_t *json = node->u.host;
+	double value, scaled;
+
+	if (json_is_integer(json))
+	{
+		if (json_integer_value(json) < -exact || json_integer_value(json) > exact)
+			return false;
+		*out = json_integer_value(json) * powers[decimals];
+		return true;
+	}
+	value = json_real_value(json);
+	if (!(fabs(value) <= (double) exact))
+		return false;
+	scaled = round(value * (double) powers[decimals]);
+	*out = (int64_t) scaled;
+	return scaled / (double) powers[decimals] == value;
+}
+
+/*
  * Writes the text of json, or only measures it where there is no room: json_dumpb alone would
  * leave a part of the text behind.
  */
@@ -177,5 +204,6 @@ const ffe_reader ffe_jansson_reader = {
 	.element = element,
 	.next = next,
 	.number = number,
+	.integer = integer,
 	.copy = copy,
 };
