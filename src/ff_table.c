@@ -299,7 +299,9 @@ read_registration(HeapTuple row, TupleDesc desc, FfRegistration *out)
 	if (isnull[0] || isnull[1] || isnull[2])
 		return false;
 	text_to_cstring_buffer(DatumGetTextPP(string), out->name, sizeof(out->name));
-	return true;
+
+	/* one that was cut was not made by us, and would stand for another */
+	return VARSIZE_ANY_EXHDR(DatumGetTextPP(string)) <= FF_MAX_NAMESPACE;
 }
 
 /*
