@@ -33,7 +33,7 @@ INSERT INTO ff.flags (key, type, default_value, variants, rollout) VALUES
 -- 200 mixed flags in a namespace of their own: a quarter of each kind.
 CREATE TABLE mixed_flags (LIKE ff.flags INCLUDING ALL);
 CREATE TABLE mixed_segments (LIKE ff.segments INCLUDING ALL);
-INSERT INTO ff.namespaces VALUES ('mixed', 'mixed_flags', 'mixed_segments');
+SELECT ff_register('mixed_flags', 'mixed', 'mixed_segments') \g /dev/null
 GRANT SELECT (key) ON mixed_flags TO PUBLIC;
 INSERT INTO mixed_flags (key, type, default_value, rules, rollout, version, created_at, updated_at)
 SELECT 'mixed-' || n, 'boolean', 'false',

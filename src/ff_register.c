@@ -300,15 +300,20 @@ take_over_rows(Oid relid, ffe_object object, const char *space)
 	record_absent(&table, space);
 }
 
-/* Gives rows that were never under our triggers what these would have given them. */
+/*
+ * Gives rows that were never under our triggers what these would have given them. As the caller,
+ * because the table's own triggers run, which are his.
+ */
 static void
 complete_rows(Oid relid)
 {
-	ff_run(psprintf("UPDATE %s SET version = COALESCE(version, 1), "
+	SPI_connect();
+	ff_run(psprintf("UPDATE ONLY %s SET version = COALESCE(version, 1), "
 					"created_at = COALESCE(created_at, pg_catalog.now()), "
 					"updated_at = COALESCE(updated_at, pg_catalog.now()) "
 					"WHERE version IS NULL OR created_at IS NULL OR updated_at IS NULL",
 					ff_relation_name(relid)));
+	SPI_finish();
 }
 
 /* ---------- registering ---------- */
@@ -351,10 +356,7 @@ register_tables(const char *name, const Oid *tables, const char *functions)
 	CommandCounterIncrement();
 	(void) ff_lock_events();
 	for (int object = FFE_FLAG; object <= FFE_SEGMENT; object++)
-	{
-		complete_rows(tables[object]);
 		attach_triggers(tables[object], (ffe_object) object, functions);
-	}
 
 	/* segments first: who reads the log from the start meets what flags refer to before them */
 	take_over_rows(tables[FFE_SEGMENT], FFE_SEGMENT, name);
@@ -384,10 +386,12 @@ ff_register(PG_FUNCTION_ARGS)
 	name = ff_required_text(fcinfo, 1, "the namespace");
 	check_name(name);
 	check_table(tables[FFE_FLAG], FFE_FLAG, GetUserId());
+	complete_rows(tables[FFE_FLAG]);
 	if (!PG_ARGISNULL(2))
 	{
 		tables[FFE_SEGMENT] = PG_GETARG_OID(2);
 		check_table(tables[FFE_SEGMENT], FFE_SEGMENT, GetUserId());
+		complete_rows(tables[FFE_SEGMENT]);
 	}
 	caller = ff_enter_as_owner();
 	if (PG_ARGISNULL(2))
