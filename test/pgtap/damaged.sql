@@ -3,6 +3,7 @@
 \set ON_ERROR_STOP 1
 BEGIN;
 CREATE EXTENSION ff;
+SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
 SELECT plan(23);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["u"]');
@@ -85,6 +86,7 @@ SELECT is(answer('ok'), 'true DEFAULT', 'after all that');
 INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"one"');
 DROP EXTENSION ff;
 CREATE EXTENSION ff;
+SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
 ALTER TABLE ff.flags DISABLE TRIGGER a00_ff_protect_truncate;
 INSERT INTO ff.flags (key, type, default_value) VALUES ('a', 'string', '"one"');
 SELECT is(ff_string('a'), 'one', 'a row');
