@@ -44,6 +44,9 @@ static HTAB *changes = NULL;
 static const char *noted_actor = NULL;
 static const char *noted_comment = NULL;
 
+/* Whether this transaction has deleted rows: the search for their versions is a scan. */
+static bool any_deleted = false;
+
 static void
 end_transaction(XactEvent event, void *arg)
 {
@@ -51,9 +54,13 @@ end_transaction(XactEvent event, void *arg)
 	(void) arg;
 	changes = NULL;
 	noted_actor = noted_comment = NULL;
+	any_deleted = false;
 }
 
-/* Forgets what a subtransaction noted that is rolled back: it, and those in it, began last. */
+/*
+ * Takes back what a subtransaction noted and recorded that is rolled back: it, and those in it,
+ * began last. A change from before whose event it wrote (SET CONSTRAINTS) is to be recorded again.
+ */
 static void
 end_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
@@ -69,6 +76,8 @@ end_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId par
 	{
 		if (change->subtransaction >= id)
 			(void) hash_search(changes, &change->key, HASH_REMOVE, NULL);
+		else if (change->recorded_in >= id)
+			change->recorded_in = InvalidSubTransactionId;
 	}
 }
 
@@ -104,7 +113,7 @@ note(const char **noted, const char *setting)
 }
 
 void
-ff_note_change(const TriggerData *data)
+ff_note_change(const TriggerData *data, const char *deleted_key, int64 deleted_version)
 {
 	FfChange change, *entry;
 
@@ -122,6 +131,11 @@ ff_note_change(const TriggerData *data)
 	entry->actor = note(&noted_actor, ff_actor);
 	entry->comment = note(&noted_comment, ff_comment);
 	entry->checked = FF_NOT_CHECKED;
+	entry->recorded_in = InvalidSubTransactionId;
+	entry->deleted_key =
+		deleted_key == NULL ? NULL : MemoryContextStrdup(TopTransactionContext, deleted_key);
+	entry->deleted_version = deleted_version;
+	any_deleted = any_deleted || deleted_key != NULL;
 }
 
 FfChange *
@@ -136,15 +150,48 @@ ff_find_change(const TriggerData *data)
 }
 
 void
-ff_forget_change(const FfChange *change)
+ff_mark_recorded(FfChange *change)
 {
-	(void) hash_search(changes, &change->key, HASH_REMOVE, NULL);
+	change->recorded_in = GetCurrentSubTransactionId();
 }
 
 bool
 ff_has_changes(void)
 {
-	return changes != NULL && hash_get_num_entries(changes) > 0;
+	HASH_SEQ_STATUS scan;
+	FfChange *change;
+
+	if (changes == NULL)
+		return false;
+	hash_seq_init(&scan, changes);
+	while ((change = hash_seq_search(&scan)) != NULL)
+	{
+		if (change->recorded_in == InvalidSubTransactionId)
+		{
+			hash_seq_term(&scan);
+			return true;
+		}
+	}
+	return false;
+}
+
+int64
+ff_deleted_version(Oid relid, const char *key)
+{
+	HASH_SEQ_STATUS scan;
+	FfChange *change;
+	int64 version = 0;
+
+	if (changes == NULL || !any_deleted)
+		return version;
+	hash_seq_init(&scan, changes);
+	while ((change = hash_seq_search(&scan)) != NULL)
+	{
+		if (change->deleted_key != NULL && change->key.relid == relid &&
+			strcmp(change->deleted_key, key) == 0)
+			version = Max(version, change->deleted_version);
+	}
+	return version;
 }
 
 /* ---------- reading the log ---------- */

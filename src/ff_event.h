@@ -59,9 +59,12 @@ typedef struct FfChange
 		uint16 is_delete;
 	} key;
 	SubTransactionId subtransaction;
-	const char *actor;   /* NULL: the session user */
-	const char *comment; /* NULL: none */
-	int64 checked;       /* the head when references were checked; -1: they were not */
+	const char *actor;            /* NULL: the session user */
+	const char *comment;          /* NULL: none */
+	int64 checked;                /* the head when references were checked; -1: they were not */
+	SubTransactionId recorded_in; /* the one that wrote its event; invalid: there is none yet */
+	const char *deleted_key;      /* of a row that was deleted, else NULL */
+	int64 deleted_version;
 } FfChange;
 
 #define FF_NOT_CHECKED (-1)
@@ -78,14 +81,17 @@ extern bool ff_notify;   /* ff.notify */
 
 extern void ff_event_init(void);
 
-/* Remembers a change for its event. */
-extern void ff_note_change(const TriggerData *data);
+/* Remembers a change for its event; of a row that is deleted also key and version. */
+extern void ff_note_change(const TriggerData *data, const char *deleted_key, int64 deleted_version);
 
 /* What was remembered of it, or NULL. */
 extern FfChange *ff_find_change(const TriggerData *data);
 
-/* Forgets a change whose event is written. */
-extern void ff_forget_change(const FfChange *change);
+/* The event of a change is written, unless this subtransaction is rolled back. */
+extern void ff_mark_recorded(FfChange *change);
+
+/* The last version that a key had in a table before this transaction deleted it; 0: it didn't. */
+extern int64 ff_deleted_version(Oid relid, const char *key);
 
 /* Whether this transaction has changes without events yet. */
 extern bool ff_has_changes(void);

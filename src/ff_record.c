@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 static bool
 update_differs(const FfTable *table, const TriggerData *data, const char *name)
@@ -65,6 +66,30 @@ check_again(FfTable *table, const TriggerData *data, const FfChange *change, con
 	(void) ff_check_object(table, key, TRIGGER_FIRED_BY_INSERT(data->tg_event), takes_away);
 }
 
+/*
+ * A new row got its version when it was inserted. Where that had to wait for one with the same key
+ * to go, or the key came and went meanwhile, the version has been used.
+ */
+static void
+check_version(const FfEvent *event)
+{
+	Datum values[FF_EVENT_COLUMNS];
+	bool nulls[FF_EVENT_COLUMNS];
+	bool found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = ff_read_last_event(event->name_space, event->object, event->key, GetActiveSnapshot(),
+							   values, nulls);
+	PopActiveSnapshot();
+	if (found && DatumGetInt64(values[FF_EVENT_VERSION]) >= event->version)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("version " INT64_FORMAT " of %s \"%s\" has been in use", event->version,
+						ff_object_word(event->object), event->key),
+				 errhint(
+					 "Another transaction changed flags meanwhile. Try this transaction again.")));
+}
+
 /* Whether an update left the version alone: then it changed nothing. */
 static bool
 is_idle(const FfTable *table, const TriggerData *data)
@@ -103,14 +128,16 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 		event.key = ff_row_key(&table, last, desc);
 		check_again(&table, data, change, event.key, newest);
 		event.action = action_of(&table, data);
+		event.version = ff_row_version(&table, last, desc);
+		if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+			check_version(&event);
 		event.actor = change->actor;
 		event.comment = change->comment;
-		event.version = ff_row_version(&table, last, desc);
 		event.old_value = old == NULL ? NULL : ff_row_document(&table, old, desc);
 		event.new_value = new == NULL ? NULL : ff_row_document(&table, new, desc);
 		ff_write_event(&event);
 	}
-	ff_forget_change(change);
+	ff_mark_recorded(change);
 	return PointerGetDatum(NULL);
 }
 

@@ -229,7 +229,10 @@ anything_changed(const FfTable *table, TriggerData *data)
 	return false;
 }
 
-/* The version of a new row: 1, or where its key was in use before, the next one. */
+/*
+ * The version of a new row: 1, or where its key was in use before, the next one. What this
+ * transaction deleted is in the log when it ends.
+ */
 static int64
 first_version(const FfTable *table, const char *key)
 {
@@ -244,7 +247,7 @@ first_version(const FfTable *table, const char *key)
 	if (ff_read_last_event(space.name, table->object, key, GetActiveSnapshot(), values, nulls))
 		version = DatumGetInt64(values[FF_EVENT_VERSION]) + 1;
 	PopActiveSnapshot();
-	return version;
+	return Max(version, ff_deleted_version(table->relid, key) + 1);
 }
 
 /* The row with version and times as the database keeps them, whatever the writer says of them. */
@@ -350,6 +353,8 @@ ff_invalidate_trigger(PG_FUNCTION_ARGS)
 	Oid schema = get_namespace_oid("ff", true);
 	Oid epoch = OidIsValid(schema) ? get_relname_relid("cache_epoch", schema) : InvalidOid;
 	TriggerData *data = ff_trigger_data(fcinfo, "ff_invalidate_trigger");
+	bool is_delete = TRIGGER_FIRED_BY_DELETE(data->tg_event);
+	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	FfTable table;
 
 	if (!OidIsValid(epoch))
@@ -363,7 +368,8 @@ ff_invalidate_trigger(PG_FUNCTION_ARGS)
 	{
 		ff_describe_own_table(&table, data->tg_relation, ff_trigger_object(data));
 		if (!is_copied(&table, data))
-			ff_note_change(data);
+			ff_note_change(data, is_delete ? ff_row_key(&table, data->tg_trigtuple, desc) : NULL,
+						   is_delete ? ff_row_version(&table, data->tg_trigtuple, desc) : 0);
 	}
 	return PointerGetDatum(NULL);
 }
