@@ -164,6 +164,15 @@ new_distances(const FfGraph *graph)
 
 /* ---------- dependents ---------- */
 
+/* Whether nobody may refer to the root any more. */
+static bool
+is_out_of_use(const FfGraph *graph)
+{
+	const ffe_doc *root = ffe_set_doc(graph->set, graph->root);
+
+	return root == NULL || ffe_doc_status(root) == FFE_FLAG_ARCHIVED;
+}
+
 /* Why an active object can't do with what the root has become, or NULL. */
 static const char *
 complaint(const FfGraph *graph, const ffe_doc *doc)
@@ -178,7 +187,7 @@ complaint(const FfGraph *graph, const ffe_doc *doc)
 		return NULL;
 	for (uint32 i = 0; (dep = ffe_doc_dependency(doc, i)) != FFE_NO_ID; i++)
 	{
-		if (dep == graph->root && ffe_doc_status(root) == FFE_FLAG_ARCHIVED)
+		if (dep == graph->root && is_out_of_use(graph))
 			return "";
 	}
 	for (uint32 i = 0;
@@ -261,7 +270,7 @@ load_referring(const FfGraph *graph, ffe_object object, const char *key, Bitmaps
 static void
 check_complaints(const FfGraph *graph, const Bitmapset *referring)
 {
-	bool archived = ffe_doc_status(ffe_set_doc(graph->set, graph->root)) == FFE_FLAG_ARCHIVED;
+	bool gone = ffe_set_doc(graph->set, graph->root) == NULL;
 	StringInfoData list;
 	int id = -1;
 
@@ -278,10 +287,11 @@ check_complaints(const FfGraph *graph, const Bitmapset *referring)
 	if (list.len > 0)
 		ereport(ERROR,
 				(code(graph, ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 archived ? errmsg("%s \"%s\" cannot be archived: others use it",
-								   word(graph, graph->root), key_of(graph, graph->root))
-						  : errmsg("variants of flag \"%s\" cannot be removed: others use them",
-								   key_of(graph, graph->root)),
+				 is_out_of_use(graph)
+					 ? errmsg("%s \"%s\" cannot be %s: others use it", word(graph, graph->root),
+							  key_of(graph, graph->root), gone ? "purged" : "archived")
+					 : errmsg("variants of flag \"%s\" cannot be removed: others use them",
+							  key_of(graph, graph->root)),
 				 errdetail("Used by %s.", list.data),
 				 hint(graph, "Change or archive those first.")));
 }
@@ -373,10 +383,10 @@ check(FfGraph *graph, bool is_new, bool check_dependents)
 	ff_load_closure(graph->tables, graph->set, graph->root, graph->snapshot);
 	doc = ffe_set_doc(graph->set, graph->root);
 
-	/* gone in the meantime, where the check was deferred */
-	if (doc == NULL)
+	/* it may be gone, where the check was deferred: then nobody may need it */
+	if (doc == NULL && !check_dependents)
 		return;
-	if (ffe_doc_status(doc) != FFE_FLAG_ARCHIVED)
+	if (!is_out_of_use(graph))
 	{
 		/* a cycle first: its members may be missing one another's variants, too */
 		initStringInfo(&graph->path);
