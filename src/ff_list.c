@@ -86,10 +86,15 @@ list_documents(FunctionCallInfo fcinfo, ffe_object object, FfArguments *argument
 	SPI_finish();
 }
 
-/* Whether a text is in key or description, whatever its case. */
+/*
+ * Whether a text is in key or description, whatever its case. The key's collation, "C", would know
+ * case of ASCII only.
+ */
+#define IN_ANY_CASE(text) "pg_catalog.lower(" text " COLLATE pg_catalog.\"default\")"
+#define SEARCHED IN_ANY_CASE("pg_catalog.concat_ws(' ', t.key, t.description)")
 #define SEARCH(n)                                                                                  \
-	"($" n " IS NULL OR pg_catalog.strpos(pg_catalog.lower(pg_catalog.concat_ws(' ', t.key, "      \
-	"t.description)), pg_catalog.lower($" n ")) OPERATOR(pg_catalog.>) 0)"
+	"($" n " IS NULL OR pg_catalog.strpos(" SEARCHED                                               \
+	", " IN_ANY_CASE("$" n) ") OPERATOR(pg_catalog.>) 0)"
 
 PG_FUNCTION_INFO_V1(ff_flags);
 
