@@ -118,8 +118,8 @@ extern void ff_describe_result(FfTable *table, TupleDesc desc, ffe_object object
 extern AttrNumber ff_table_column(const FfTable *table, const char *name);
 
 /*
- * Opens a table to read it; NULL when it is gone, or, where it may not be waited for, stays locked
- * for too long.
+ * Opens a table to read it; NULL when it is gone or can't be read here, or, where it may not be
+ * waited for, stays locked for too long.
  */
 extern Relation ff_open_table(Oid relid, bool may_wait);
 

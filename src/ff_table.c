@@ -10,10 +10,12 @@
 #include "ff_event.h"
 
 #include "access/genam.h"
+#include "access/parallel.h"
 #include "access/relation.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
@@ -101,6 +103,20 @@ lock_relation(Oid relid)
 	return true;
 }
 
+/*
+ * Whether a relation's rows can be read here: not those of another session's temporary table, nor
+ * of one's own in a parallel worker, nor of an unlogged table on a standby, which has no file.
+ */
+static bool
+is_readable(Relation rel)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION || RELATION_IS_OTHER_TEMP(rel))
+		return false;
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		return !IsParallelWorker();
+	return rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT || !RecoveryInProgress();
+}
+
 Relation
 ff_open_table(Oid relid, bool may_wait)
 {
@@ -113,7 +129,7 @@ ff_open_table(Oid relid, bool may_wait)
 	else if (!lock_relation(relid))
 		return NULL;
 	rel = try_relation_open(relid, NoLock);
-	if (rel != NULL && rel->rd_rel->relkind == RELKIND_RELATION)
+	if (rel != NULL && is_readable(rel))
 		return rel;
 	if (rel != NULL)
 		relation_close(rel, NoLock);

@@ -47,6 +47,30 @@ caught_up();
 is(Ff::value($reader, q{SELECT count(*) FROM ff_evaluate_all('{}')}), 1001, 'a thousand flags at once');
 is(Ff::value($reader, q{SELECT detail::jsonb ->> 'reason' FROM ff_explain('f') WHERE stage = 'result'}), 'DEFAULT', 'explained there, too');
 
+# tables that can't be read: unlogged ones here, other sessions' temporary ones there
+my $answer = q{SELECT concat_ws(' ', value, reason, error_code) FROM ff_evaluate('f', '{}', '"fallback"')};
+my $not_ready = '"fallback" ERROR_FALLBACK PROVIDER_NOT_READY';
+for my $table ('ff.flags', 'ff.segments', 'ff.namespaces')
+{
+	$primary->safe_psql('postgres', "ALTER TABLE $table SET UNLOGGED");
+	caught_up();
+	is(Ff::value($reader, $answer), $table eq 'ff.segments' ? '3 DEFAULT' : $not_ready, "$table is unlogged: an answer");
+	is(Ff::value($reader, q{SELECT reason FROM ff_evaluate_all('{}') WHERE flag_key IS NULL}), 'ERROR_FALLBACK', 'of all flags, too');
+	is($primary->safe_psql('postgres', $answer), '3 DEFAULT', 'on the primary it can be read');
+	$primary->safe_psql('postgres', "ALTER TABLE $table SET LOGGED");
+	caught_up();
+	is(Ff::value($reader, $ask), 3, 'and here when it is logged again');
+}
+$writer->do('CREATE TEMP TABLE own_flags (LIKE ff.flags INCLUDING ALL)');
+$writer->do('CREATE TEMP TABLE own_segments (LIKE ff.segments INCLUDING ALL)');
+$writer->do(q{INSERT INTO own_flags SELECT * FROM ff.flags WHERE key = 'f'});
+$primary->safe_psql('postgres', q{ALTER TABLE ff.namespaces DISABLE TRIGGER ALL});
+$writer->do(q{INSERT INTO ff.namespaces VALUES ('own', 'own_flags', 'own_segments')});
+$writer->do(q{SET ff.namespace = 'own'});
+is(Ff::value($writer, $answer), '3 DEFAULT', 'a temporary table is read by the session that has it');
+is($primary->safe_psql('postgres', "SET ff.namespace = 'own'; $answer"), $not_ready, 'by another it is not');
+is($primary->safe_psql('postgres', q{SELECT reason FROM ff_evaluate_all('{}', 'own')}), 'ERROR_FALLBACK', 'of all flags, too');
+
 $writer->disconnect;
 $primary->stop;
 $standby->promote;
