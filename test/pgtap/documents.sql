@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
-SELECT plan(14);
+SELECT plan(15);
 
 INSERT INTO ff.segments (key, description, included, excluded, "if") VALUES
 	('staff', 'Ours', '["a", "b"]', '["c"]', '{"any": [{"attr": "email", "op": "ends_with", "value": "@example.com"}, {"percentage": 1.5, "salt": "s"}]}');
@@ -40,6 +40,11 @@ SELECT is_empty($$SELECT * FROM generate_series(1, 200) g, LATERAL jsonb_build_o
 
 SELECT throws_ok($$SELECT ff_flag('base', 'nowhere')$$, '42704', NULL, 'a namespace that is not there is an error');
 SELECT throws_ok($$SELECT ff_explain('base', '{}', 'nowhere')$$, '42704', NULL, 'for explanations, too');
+
+CREATE TABLE child () INHERITS (ff.flags);
+INSERT INTO child (key, type, default_value, version, created_at, updated_at) VALUES ('of-a-child', 'boolean', 'true', 1, now(), now());
+SELECT is(ff_flag('of-a-child'), NULL, 'a child of the table has no flags, as for evaluation');
+DROP TABLE child;
 
 -- A column that was dropped and made again comes after those that were there: a migration that
 -- changes a column may do that. Times are taken, because of one another they can be mistaken
