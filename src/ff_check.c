@@ -66,9 +66,13 @@ hint(const FfGraph *graph, const char *text)
 static void
 report_missing(const FfGraph *graph, uint32 dep, const char *what)
 {
+	char path[256];
+
+	ffe_doc_reference_path(ffe_set_doc(graph->set, graph->root), dep, path, sizeof(path));
 	ereport(ERROR, (code(graph, ERRCODE_FOREIGN_KEY_VIOLATION),
 					errmsg("%s \"%s\" refers to %s \"%s\", which %s", word(graph, graph->root),
 						   key_of(graph, graph->root), word(graph, dep), key_of(graph, dep), what),
+					errdetail("The reference is at %s.", path),
 					hint(graph, "Create or restore it first, or refer to another.")));
 }
 

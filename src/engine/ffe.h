@@ -247,6 +247,12 @@ extern bool ffe_doc_wanted_variant(const ffe_set *set, const ffe_doc *doc, uint3
 								   uint32_t *flag, const char **variant, size_t *len, char *path,
 								   size_t size);
 
+/*
+ * Where a document first refers to an object that it depends on: the JSON path, written to path and
+ * cut to size bytes.
+ */
+extern void ffe_doc_reference_path(const ffe_doc *doc, uint32_t dep, char *path, size_t size);
+
 /* Whether a flag has a variant of this name. */
 extern bool ffe_doc_has_variant(const ffe_doc *doc, const char *variant, size_t len);
 

@@ -102,6 +102,32 @@ ffe_doc_wanted_variant(const ffe_set *set, const ffe_doc *doc, uint32_t i, uint3
 	return true;
 }
 
+void
+ffe_doc_reference_path(const ffe_doc *doc, uint32_t dep, char *path, size_t size)
+{
+	const ffe_require *requires = FFE_AT(doc, doc->requires, ffe_require);
+	const ffe_test *tests = FFE_AT(doc, doc->tests, ffe_test);
+
+	path[0] = '\0';
+	for (uint32_t i = 0; i < doc->requires.len; i++)
+	{
+		if (requires[i].flag == dep)
+		{
+			ffe_format(path, size, "requires[%u]", i);
+			return;
+		}
+	}
+	for (uint32_t i = 0; i < doc->tests.len; i++)
+	{
+		if ((tests[i].op == FFE_OP_FLAG || tests[i].op == FFE_OP_SEGMENT) &&
+			tests[i].u.dep.object == dep)
+		{
+			ffe_test_path(doc, &tests[i], path, size);
+			return;
+		}
+	}
+}
+
 bool
 ffe_doc_has_variant(const ffe_doc *doc, const char *variant, size_t len)
 {

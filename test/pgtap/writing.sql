@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
-SELECT plan(64);
+SELECT plan(67);
 
 -- Runs a statement that must fail; returns SQLSTATE, and message, detail and hint in one line each.
 CREATE FUNCTION refused(sql text, OUT code text, OUT message text, OUT detail text, OUT hint text)
@@ -108,6 +108,12 @@ SELECT is((SELECT code || ' ' || message FROM refused($$INSERT INTO ff.flags (ke
 	'23503 flag "c" refers to variant "blue" of flag "a", which does not exist', 'a variant that is not there');
 SELECT is((SELECT code FROM refused($$INSERT INTO ff.flags (key, type, default_value, rules)
 	VALUES ('c', 'boolean', 'false', '[{"if": {"segment": "nobody"}, "serve": "on"}]')$$)), '23503', 'a segment that is not there');
+SELECT is((refused($$INSERT INTO ff.flags (key, type, default_value, rules) VALUES ('c', 'boolean', 'false',
+	'[{"if": {"all": [{"attr": "z", "op": "exists"}, {"segment": "nobody"}]}, "serve": "on"}]')$$)).detail, 'The reference is at rules[0].if.all[1].', 'is named with its place');
+SELECT is((refused($$INSERT INTO ff.flags (key, type, default_value, requires) VALUES ('c', 'boolean', 'false',
+	'[{"flag": "nowhere", "variant": "on"}]')$$)).detail, 'The reference is at requires[0].', 'so is a prerequisite');
+SELECT is((refused($$INSERT INTO ff.segments (key, "if") VALUES ('c', '{"not": {"flag": "nowhere", "variant": "on"}}')$$)).detail,
+	'The reference is at if.not.', 'and a flag in a segment');
 INSERT INTO ff.flags (key, type, default_value, requires) VALUES
 	('x', 'boolean', 'false', '[{"flag": "y", "variant": "on"}]'),
 	('y', 'boolean', 'true', NULL);
