@@ -56,6 +56,7 @@ FfNamespace *
 ff_find_namespace(const char *name)
 {
 	static char nowhere_name[NAMEDATALEN];
+	size_t len = strlen(name);
 	FfNamespace *space;
 	Oid flags, segments;
 	uint64 before;
@@ -68,17 +69,20 @@ ff_find_namespace(const char *name)
 	if (cache_context == NULL)
 		cache_context =
 			AllocSetContextCreate(CacheMemoryContext, "ff cache", ALLOCSET_DEFAULT_SIZES);
-	if (nowhere.name != NULL && strncmp(nowhere.name, name, NAMEDATALEN - 1) == 0 &&
+	if (nowhere.name != NULL && strcmp(nowhere.name, name) == 0 &&
 		nowhere.generation == ff_generation &&
 		nowhere.failures[FFE_FLAG].statement == GetCurrentStatementStartTimestamp())
 		return &nowhere;
-	before = ff_generation;
-	if (ActiveSnapshotSet() && ff_find_tables(name, false, &flags, &segments))
+
+	/* no namespace has a name that would not fit here; it is cut to be shown, not to be found */
+	before = len < NAMEDATALEN ? ff_generation : 0;
+	if (before != 0 && ActiveSnapshotSet() && ff_find_tables(name, false, &flags, &segments))
 		return add_namespace(name);
 	nowhere.generation = before;
 	nowhere.failures[FFE_FLAG].statement = GetCurrentStatementStartTimestamp();
-	memcpy(nowhere_name, name, pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1));
-	nowhere_name[pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1)] = '\0';
+	len = (size_t) pg_mbcliplen(name, (int) len, NAMEDATALEN - 1);
+	memcpy(nowhere_name, name, len);
+	nowhere_name[len] = '\0';
 	nowhere.name = nowhere_name;
 	return &nowhere;
 }
@@ -581,7 +585,7 @@ ff_cache_problem(const FfNamespace *space, ffe_status status)
 		return psprintf("permission denied to evaluate flags of namespace \"%s\"", space->name);
 	if (!space->exists)
 		return psprintf("namespace \"%s\" does not exist", space->name);
-	if (missing == NULL)
+	if (missing == NULL || strcmp(missing, "table") == 0)
 		missing = "table that can be read now: it may be locked";
 	return psprintf("namespace \"%s\" has no %s", space->name, missing);
 }
