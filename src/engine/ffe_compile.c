@@ -34,19 +34,35 @@ check_time(ffe_builder *b, const ffe_node *root, const char *name)
 	return ffe_refuse_kind(b, "an RFC 3339 time such as \"2026-01-31T12:00:00Z\"", &node);
 }
 
+static bool
+compile_version(ffe_builder *b, const ffe_node *root)
+{
+	ffe_node version;
+	int64_t number = 0;
+
+	if (!ffe_take(b, root, "version", FFE_IS(FFE_NUMBER), false, &version))
+		return false;
+	if (version.kind == FFE_NUMBER && (!b->reader->integer(&version, 0, &number) || number < 0))
+	{
+		ffe_enter_member(b, "version", 7);
+		return ffe_refuse_kind(b, "a whole number", &version);
+	}
+	ffe_header(b)->version = number;
+	return true;
+}
+
 /* What flags and segments have in common: key, description, state, version, times. */
 static bool
 compile_common(ffe_builder *b, const ffe_node *root, ffe_node *key)
 {
-	ffe_node state, version;
-	int64_t number = 0;
+	ffe_node state;
 	bool archived;
 
 	if (!ffe_take_key(b, root, "key", true, key) ||
 		!ffe_take_text(b, root, "description", FFE_MAX_TEXT) ||
 		!ffe_take(b, root, "state", FFE_IS(FFE_STRING), false, &state) ||
-		!ffe_take(b, root, "version", FFE_IS(FFE_NUMBER), false, &version) ||
-		!check_time(b, root, "created_at") || !check_time(b, root, "updated_at"))
+		!compile_version(b, root) || !check_time(b, root, "created_at") ||
+		!check_time(b, root, "updated_at"))
 		return false;
 	archived = ffe_node_is(&state, "archived");
 	if (state.kind == FFE_STRING && !archived && !ffe_node_is(&state, "active"))
@@ -54,12 +70,6 @@ compile_common(ffe_builder *b, const ffe_node *root, ffe_node *key)
 		ffe_enter_member(b, "state", 5);
 		return ffe_refuse_kind(b, "\"active\" or \"archived\"", &state);
 	}
-	if (version.kind == FFE_NUMBER && (!b->reader->integer(&version, 0, &number) || number < 0))
-	{
-		ffe_enter_member(b, "version", 7);
-		return ffe_refuse_kind(b, "a whole number", &version);
-	}
-	ffe_header(b)->version = number;
 	ffe_header(b)->status = archived ? FFE_FLAG_ARCHIVED : FFE_OK;
 	return true;
 }
@@ -351,7 +361,7 @@ salvage(ffe_builder *b, const ffe_node *root)
 
 	if (root->kind != FFE_OBJECT)
 		return;
-	(void) compile_common(b, root, &node);
+	(void) compile_version(b, root);
 	ffe_leave(b, 0);
 	memset(&fallback, 0, sizeof(fallback));
 	b->reader->member(root, "default_value", 13, &node);

@@ -4,7 +4,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
-SELECT plan(23);
+SELECT plan(25);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["u"]');
 INSERT INTO ff.flags (key, type, default_value, rules) VALUES
@@ -26,6 +26,7 @@ SELECT is((SELECT string_agg(length(flag_key) || ' ' || concat_ws(' ', reason, e
 	'600 ERROR_FALLBACK PARSE_ERROR, 900 ERROR_FALLBACK PARSE_ERROR, 2000 ERROR_FALLBACK PARSE_ERROR',
 	'keys that are too long are listed whole, with what is wrong');
 SELECT is((SELECT concat_ws(' ', reason, value) FROM ff_evaluate_all('{}') WHERE flag_key = 'ok'), 'DEFAULT true', 'beside the others');
+SELECT is((SELECT string_agg(DISTINCT flag_version::text, ' ') FROM ff_evaluate_all('{}') WHERE flag_key ~ '^k'), '7', 'with the version of the row');
 SELECT is(answer(repeat('k', 900)), 'null ERROR_FALLBACK FLAG_NOT_FOUND', 'they can''t be asked for');
 SELECT is(answer('ok'), 'true DEFAULT', 'the others can');
 ROLLBACK TO sound;
@@ -63,6 +64,22 @@ DROP TABLE ff.namespaces;
 CREATE TABLE ff.namespaces (a int, b int, c int);
 INSERT INTO ff.namespaces VALUES (1, 2, 3);
 SELECT is(answer('ok'), 'null ERROR_FALLBACK PROVIDER_NOT_READY', 'another table of that name');
+ROLLBACK TO sound;
+
+-- names of namespaces that begin alike: one that is not there hides none that is
+DO $$
+DECLARE
+	c name;
+BEGIN
+	FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'ff.namespaces'::regclass AND contype = 'c' LOOP
+		EXECUTE format('ALTER TABLE ff.namespaces DROP CONSTRAINT %I', c);
+	END LOOP;
+END $$;
+ALTER TABLE ff.namespaces DISABLE TRIGGER ALL;
+UPDATE ff.namespaces SET name = repeat('n', 63);
+SELECT is((SELECT string_agg((ff_evaluate('ok', '{}', NULL, repeat('n', n))).reason, ' ' ORDER BY o)
+	FROM unnest(ARRAY[62, 64, 63, 70, 63, 62]) WITH ORDINALITY u (n, o)),
+	'ERROR_FALLBACK ERROR_FALLBACK DEFAULT ERROR_FALLBACK DEFAULT ERROR_FALLBACK', 'names that begin alike');
 ROLLBACK TO sound;
 
 ---- the type of results: here alone an error is all that can be said ----
