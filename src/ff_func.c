@@ -16,7 +16,6 @@
 #include "catalog/pg_type_d.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "utils/builtins.h"
@@ -335,33 +334,28 @@ reason_text(ffe_reason reason)
 	return PointerGetDatum(texts[reason]);
 }
 
-/* Sentence for error_message. */
+/*
+ * Sentence for error_message. Who evaluates may not be allowed to read definitions: it says nothing
+ * of what is in them.
+ */
 static Datum
-error_text(const FfNamespace *space, const ffe_result *result, const text *key)
+error_text(const FfNamespace *space, const ffe_result *result, const char *key, size_t len)
 {
 	char message[1024] = "";
 
 	if (space != NULL &&
 		(result->status == FFE_PERMISSION_DENIED || result->status == FFE_NOT_READY))
 		return CStringGetTextDatum(ff_cache_problem(space, result->status));
-	if (space != NULL && result->culprit != FFE_NO_ID)
-		ffe_result_message(ff_cache_set(unconstify(FfNamespace *, space)), result, message,
-						   sizeof(message));
-	else if (result->status == FFE_FLAG_NOT_FOUND && key == NULL)
-		strlcpy(message, "the key is null", sizeof(message));
-	else if (result->status == FFE_FLAG_NOT_FOUND)
-		snprintf(message, sizeof(message), "flag \"%.*s\" does not exist",
-				 pg_mbcliplen(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), FFE_MAX_KEY),
-				 VARDATA_ANY(key));
-	else
-		ffe_result_message(NULL, result, message, sizeof(message));
+	if (result->status == FFE_FLAG_NOT_FOUND && key == NULL)
+		return CStringGetTextDatum("the key is null");
+	ffe_result_outline(result, key, len, message, sizeof(message));
 	return CStringGetTextDatum(message);
 }
 
 /* The columns of ff_evaluation. A null fallback is none. */
 static void
-fill_row(FfRow *row, const FfNamespace *space, const ffe_result *result, const text *key,
-		 const Datum *fallback)
+fill_row(FfRow *row, const FfNamespace *space, const ffe_result *result, const char *key,
+		 size_t key_len, const Datum *fallback)
 {
 	bool is_error = result->reason == FFE_ERROR_FALLBACK;
 	const Jsonb *jsonb = NULL;
@@ -388,7 +382,7 @@ fill_row(FfRow *row, const FfNamespace *space, const ffe_result *result, const t
 	if (unlikely(is_error))
 	{
 		row->values[5] = CStringGetTextDatum(ffe_status_name(result->status));
-		row->values[6] = error_text(space, result, key);
+		row->values[6] = error_text(space, result, key, key_len);
 	}
 	row->nulls[7] = result->doc == NULL;
 	if (likely(!row->nulls[7]))
@@ -421,6 +415,7 @@ ff_evaluate(PG_FUNCTION_ARGS)
 {
 	FfCall *call = get_call(fcinfo->flinfo);
 	Datum fallback = PG_GETARG_DATUM(ARG_FALLBACK);
+	const text *key = PG_ARGISNULL(ARG_KEY) ? NULL : get_text(fcinfo, ARG_KEY);
 	FfRow row;
 
 	if (unlikely(call->desc == NULL))
@@ -435,8 +430,8 @@ ff_evaluate(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 	(void) evaluate(fcinfo, call);
-	fill_row(&row, call->site.space, &call->result,
-			 PG_ARGISNULL(ARG_KEY) ? NULL : PG_GETARG_TEXT_PP(ARG_KEY),
+	fill_row(&row, call->site.space, &call->result, key == NULL ? NULL : VARDATA_ANY(key),
+			 key == NULL ? 0 : VARSIZE_ANY_EXHDR(key),
 			 PG_ARGISNULL(ARG_FALLBACK) ? NULL : &fallback);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(call->desc, row.values + 1, row.nulls + 1)));
 }
@@ -528,7 +523,7 @@ form_row(TupleDesc desc, FfNamespace *space, const ffe_result *result, const cha
 	row.nulls[0] = key == NULL;
 	if (key != NULL)
 		row.values[0] = put_key(row.key, key, len);
-	fill_row(&row, space, result, NULL, NULL);
+	fill_row(&row, space, result, key, len, NULL);
 	return ff_form_minimal_tuple(desc, row.values, row.nulls);
 }
 

@@ -383,6 +383,13 @@ extern const char *ffe_result_rule(const ffe_result *result, size_t *len);
 extern void ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer,
 							   size_t size);
 
+/*
+ * The same for those who may evaluate and not read definitions: it names the flag asked for, whose
+ * key is given, and nothing of what is in it or what it depends on.
+ */
+extern void ffe_result_outline(const ffe_result *result, const char *key, size_t len, char *buffer,
+							   size_t size);
+
 extern ffe_type ffe_doc_type(const ffe_doc *doc);
 extern int64_t ffe_doc_version(const ffe_doc *doc);
 

@@ -278,6 +278,36 @@ ffe_result_message(const ffe_set *set, const ffe_result *result, char *buffer, s
 	}
 }
 
+void
+ffe_result_outline(const ffe_result *result, const char *key, size_t len, char *buffer, size_t size)
+{
+	bool itself = result->doc == NULL || result->doc->status == result->status;
+	const char *what = "";
+	const char *more = "";
+
+	switch (result->status)
+	{
+		case FFE_FLAG_NOT_FOUND:
+			what = itself ? "does not exist" : "refers to what does not exist";
+			break;
+		case FFE_FLAG_ARCHIVED:
+			what = itself ? "is archived" : "refers to what is archived";
+			break;
+		case FFE_PARSE_ERROR:
+			what = itself ? "cannot be read" : "refers to what cannot be read";
+			break;
+		case FFE_LIMIT_EXCEEDED:
+			what = "hit a limit: ";
+			more = limit_words(result->limit);
+			break;
+		default:
+			ffe_result_message(NULL, &(ffe_result){.status = result->status, .culprit = FFE_NO_ID},
+							   buffer, size);
+			return;
+	}
+	ffe_format(buffer, size, "flag \"%.*s\" %s%s", ffe_cut(key, len, FFE_MAX_KEY), key, what, more);
+}
+
 /* ---------- steps ---------- */
 
 void

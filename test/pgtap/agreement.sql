@@ -56,8 +56,9 @@ SELECT is_empty($$SELECT id FROM conditions WHERE (SELECT count(DISTINCT value) 
 SELECT is_empty($$SELECT a.key, a.c FROM answers a JOIN answers b ON b.n = a.n AND a.key = 'is.' || split_part(b.key, '.', 2) AND b.key ~ '^not'
 	WHERE a.error_code IS NULL AND a.value = b.value$$, '"not" is the contrary');
 SELECT is_empty($$SELECT a.key, a.c, x.d FROM answers a, LATERAL (SELECT detail::jsonb AS d FROM ff_explain(a.key, a.c) WHERE stage = 'result') x
-	WHERE (coalesce(a.value, 'null'), a.variant_key, a.reason, a.rule_id, a.error_code, a.error_message) IS DISTINCT FROM
-		(x.d -> 'value', x.d ->> 'variant_key', x.d ->> 'reason', x.d ->> 'rule_id', x.d ->> 'error_code', x.d ->> 'error_message')$$, 'ff_explain agrees');
+	WHERE (coalesce(a.value, 'null'), a.variant_key, a.reason, a.rule_id, a.error_code) IS DISTINCT FROM
+		(x.d -> 'value', x.d ->> 'variant_key', x.d ->> 'reason', x.d ->> 'rule_id', x.d ->> 'error_code')
+	OR (a.error_message IS NULL) <> (x.d -> 'error_message' IS NULL)$$, 'ff_explain agrees; its message names what ff_evaluate''s keeps to itself');
 SELECT is_empty($$SELECT x.c, a, b FROM (SELECT DISTINCT n, c FROM answers) x
 	CROSS JOIN LATERAL (SELECT array_agg(r ORDER BY flag_key) FROM ff_evaluate_all(x.c) r) a (a),
 	LATERAL (SELECT array_agg(ROW(key::text, value, variant_key, reason, rule_id, error_code, error_message, flag_version) ORDER BY key)

@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
-SELECT plan(31);
+SELECT plan(32);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["u"]');
 INSERT INTO ff.flags (key, type, default_value, rules) VALUES
@@ -28,12 +28,13 @@ ALTER TABLE ff.flags DISABLE TRIGGER USER;
 UPDATE ff.flags SET rules = '[{"if": {"secret": "rule"}, "serve": "on"}]' WHERE key = 'f';
 ALTER TABLE ff.flags ENABLE TRIGGER USER;
 SELECT is(answer('f'), 'true ERROR_FALLBACK PARSE_ERROR', 'damaged rules: the default can still be read');
-SELECT is((SELECT error_message FROM ff_evaluate('f')), 'flag "f" cannot be read: its definition is wrong at rules[0].if', 'the message names the place, not what is there');
+SELECT is((SELECT error_message FROM ff_evaluate('f')), 'flag "f" cannot be read', 'the message names the flag, not what is in it');
 SELECT is((SELECT count(*) FROM ff_evaluate_all('{}') WHERE error_code IS NULL), 2::bigint, 'the others are not touched');
 ALTER TABLE ff.flags DISABLE TRIGGER USER;
 UPDATE ff.flags SET type = 'nonsense' WHERE key = 'f';
 ALTER TABLE ff.flags ENABLE TRIGGER USER;
 SELECT is(answer('f'), 'null ERROR_FALLBACK PARSE_ERROR', 'damaged type: no default');
+SELECT matches((SELECT detail FROM ff_explain('f') WHERE stage = 'result'), 'its definition is wrong at type', 'an explanation names the place');
 ROLLBACK TO sound;
 SELECT is(answer('f'), 'true DEFAULT', 'mended by ROLLBACK TO');
 
@@ -41,7 +42,7 @@ ALTER TABLE ff.segments DISABLE TRIGGER USER;
 DELETE FROM ff.segments;
 ALTER TABLE ff.segments ENABLE TRIGGER USER;
 SELECT is(answer('ruled', '{"user_id": "u"}'), 'true ERROR_FALLBACK FLAG_NOT_FOUND', 'a segment that is gone');
-SELECT is((SELECT error_message FROM ff_evaluate('ruled')), 'segment "s" does not exist', 'is named');
+SELECT is((SELECT error_message FROM ff_evaluate('ruled')), 'flag "ruled" refers to what does not exist', 'is not named');
 UPDATE ff.flags SET enabled = false WHERE key = 'f';
 SELECT is(answer('f'), 'true KILL_SWITCH', 'the kill switch needs nothing of it');
 ROLLBACK TO sound;

@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
-SELECT plan(24);
+SELECT plan(26);
 
 INSERT INTO ff.segments (key, included, "if") VALUES ('insiders', '["secret-user"]', '{"attr": "email", "op": "ends_with", "value": "@secret.example"}');
 INSERT INTO ff.flags (key, type, default_value) VALUES ('secret-base', 'boolean', 'true');
@@ -11,10 +11,18 @@ INSERT INTO ff.flags (key, type, default_value, description, overrides, rules, r
 	('f', 'boolean', 'false', 'secret text', '[{"variant": "on", "users": ["secret-user"]}]',
 	 '[{"id": "in", "if": {"segment": "insiders"}, "serve": "on"},
 	   {"id": "re", "if": {"attr": "a", "op": "regex", "value": "^(secret|s)+$"}, "serve": "on"}]', NULL),
-	('damaged', 'boolean', 'false', NULL, NULL, NULL, NULL);
+	('damaged', 'boolean', 'false', NULL, NULL, NULL, NULL), ('noted', 'boolean', 'false', NULL, NULL, NULL, NULL),
+	('varied', 'boolean', 'false', NULL, NULL, NULL, NULL), ('lost', 'boolean', 'false', NULL, NULL, NULL, NULL),
+	('circular', 'boolean', 'false', NULL, NULL, NULL, NULL), ('led', 'boolean', 'false', NULL, NULL, NULL, NULL);
 ALTER TABLE ff.flags DISABLE TRIGGER USER;
 UPDATE ff.flags SET rules = '[{"if": {"attr": "secret", "op": "secret-op", "value": "secret-value"}, "serve": "secret"}]',
 	overrides = '[{"variant": "secret", "users": ["secret-user"]}]' WHERE key = 'damaged';
+UPDATE ff.flags SET rules = '[{"if": {"my secret note": 1}, "serve": "on"}]' WHERE key = 'noted';
+UPDATE ff.flags SET variants = '{"secret": 5}' WHERE key = 'varied';
+UPDATE ff.flags SET rules = '[{"if": {"segment": "secret-seg"}, "serve": "on"}]' WHERE key = 'lost';
+UPDATE ff.flags SET requires = '[{"flag": "secret-base", "variant": "on"}]' WHERE key = 'circular';
+UPDATE ff.flags SET requires = '[{"flag": "noted", "variant": "on"}]' WHERE key = 'led';
+UPDATE ff.flags SET requires = '[{"flag": "circular", "variant": "on"}]' WHERE key = 'secret-base';
 ALTER TABLE ff.flags ENABLE TRIGGER USER;
 
 -- every path and detail of an explanation, or that there is none
@@ -32,7 +40,7 @@ SET LOCAL ROLE ff_test_asker;
 ---- what is open ----
 SELECT ok(ff_bool('f', '{"user_id": "secret-user"}'), 'evaluation');
 SELECT ok(ff_bool('f', '{"email": "x@secret.example"}'), 'through a segment');
-SELECT is((SELECT count(*) FROM ff_evaluate_all('{}')), 3::bigint, 'of all flags');
+SELECT is((SELECT count(*) FROM ff_evaluate_all('{}')), 8::bigint, 'of all flags');
 SELECT lives_ok('SELECT key FROM ff.flags', 'the keys');
 
 ---- what is not ----
@@ -43,8 +51,12 @@ SELECT throws_ok(sql, '42501', NULL, sql) FROM unnest(ARRAY[
 	'DELETE FROM ff.flags', 'TRUNCATE ff.flags', $$INSERT INTO ff.namespaces VALUES ('mine', 'pg_class', 'pg_type')$$]) sql;
 SELECT is_empty($$SELECT e FROM unnest(ARRAY['{}', '[]', '{"user_id": "secret-user"}', '{"a": "s"}']::jsonb[] ||
 		jsonb_build_object('a', repeat('secret', 20) || '!') || jsonb_build_object('a', repeat('s', 5000))) c,
-	unnest(ARRAY['f', 'damaged']) k, ff_evaluate(k, c) e
+	unnest(ARRAY['f', 'damaged', 'noted', 'varied', 'lost', 'circular', 'led']) k, ff_evaluate(k, c) e
 	WHERE concat(e.error_message, e.variant_key) ~ 'secret'$$, 'no message has anything of a definition');
+SELECT is_empty($$SELECT * FROM ff_evaluate_all('{}') WHERE flag_key <> 'secret-base' AND error_message ~ 'secret'$$, 'nor when all are asked');
+SELECT is((SELECT string_agg(error_message, ', ' ORDER BY k) FROM unnest(ARRAY['circular', 'led', 'lost', 'noted', 'none']) k, ff_evaluate(k)),
+	'flag "circular" hit a limit: references make a cycle, flag "led" refers to what cannot be read, flag "lost" refers to what does not exist, '
+	'flag "none" does not exist, flag "noted" cannot be read', 'they say what is known anyway');
 
 ---- who may read ----
 RESET ROLE;
