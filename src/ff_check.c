@@ -362,8 +362,10 @@ find_tables_of(const FfTable *own, FfTables *tables)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("references of %ss cannot be checked",
 								   table->object == FFE_FLAG ? "flag" : "segment"),
-							errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
-									  table->missing)));
+							get_rel_name(table->relid) == NULL
+								? errdetail("Its table does not exist.")
+								: errdetail("Table \"%s\" has no %s.", get_rel_name(table->relid),
+											table->missing)));
 	}
 }
 
