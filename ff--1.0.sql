@@ -130,7 +130,6 @@ ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a00_ff_invalidate;
 ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a10_ff_namespace;
 
 CREATE EVENT TRIGGER ff_unregister_dropped ON sql_drop
-	WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION')
 	EXECUTE FUNCTION ff_drop_trigger();
 -- Namespaces: flag tables, each with its segment table, its grants and its channel ff_<namespace>.
 

@@ -36,5 +36,4 @@ ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a00_ff_invalidate;
 ALTER TABLE ff.namespaces ENABLE ALWAYS TRIGGER a10_ff_namespace;
 
 CREATE EVENT TRIGGER ff_unregister_dropped ON sql_drop
-	WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION')
 	EXECUTE FUNCTION ff_drop_trigger();

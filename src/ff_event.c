@@ -113,9 +113,10 @@ note(const char **noted, const char *setting)
 }
 
 void
-ff_note_change(const TriggerData *data, const char *deleted_key, int64 deleted_version)
+ff_note_change(const TriggerData *data, bool copied, const char *deleted_key, int64 deleted_version)
 {
 	FfChange change, *entry;
+	bool found;
 
 	if (changes == NULL)
 	{
@@ -126,7 +127,12 @@ ff_note_change(const TriggerData *data, const char *deleted_key, int64 deleted_v
 		changes = hash_create("ff changes", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	make_key(data, &change);
-	entry = hash_search(changes, &change.key, HASH_ENTER, NULL);
+	entry = hash_search(changes, &change.key, HASH_ENTER, &found);
+
+	/* it was recorded already, by a trigger of the user's that sets constraints */
+	if (found)
+		return;
+	entry->copied = copied;
 	entry->subtransaction = GetCurrentSubTransactionId();
 	entry->actor = note(&noted_actor, ff_actor);
 	entry->comment = note(&noted_comment, ff_comment);
@@ -166,7 +172,7 @@ ff_has_changes(void)
 	hash_seq_init(&scan, changes);
 	while ((change = hash_seq_search(&scan)) != NULL)
 	{
-		if (change->recorded_in == InvalidSubTransactionId)
+		if (change->recorded_in == InvalidSubTransactionId && !change->copied)
 		{
 			hash_seq_term(&scan);
 			return true;
@@ -196,6 +202,11 @@ ff_deleted_version(Oid relid, const char *key)
 
 /* ---------- reading the log ---------- */
 
+static const Oid column_types[FF_EVENT_COLUMNS] = {INT8OID,  TIMESTAMPTZOID, TEXTOID, TEXTOID,
+												   TEXTOID,  TEXTOID,        TEXTOID, TEXTOID,
+												   INETOID,  TEXTOID,        TEXTOID, INT8OID,
+												   JSONBOID, JSONBOID,       BYTEAOID};
+
 /* The OID of one of our relations. */
 static Oid
 our_relation(const char *name)
@@ -221,12 +232,24 @@ ff_open_events(void)
 {
 	Relation rel = ff_open_own("events");
 
-	if (RelationGetDescr(rel)->natts != FF_EVENT_COLUMNS)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"ff.events\" was altered"),
-						errdetail("It has %d columns instead of %d.", RelationGetDescr(rel)->natts,
-								  FF_EVENT_COLUMNS)));
+	for (int i = 0; i < FF_EVENT_COLUMNS; i++)
+	{
+		TupleDesc desc = RelationGetDescr(rel);
+
+		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid != column_types[i])
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("table \"ff.events\" was altered"),
+							errdetail("Its column %d is not what the extension made.", i + 1)));
+	}
 	return rel;
+}
+
+void
+ff_read_event_row(HeapTuple row, TupleDesc desc, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < FF_EVENT_COLUMNS; i++)
+		values[i] = heap_getattr(row, i + 1, desc, &nulls[i]);
 }
 
 /*
@@ -244,7 +267,7 @@ read_last(const char *index_name, Snapshot snapshot, int nkeys, ScanKey keys, Da
 	bool found = HeapTupleIsValid(row);
 
 	if (found)
-		heap_deform_tuple(heap_copytuple(row), RelationGetDescr(rel), values, nulls);
+		ff_read_event_row(heap_copytuple(row), RelationGetDescr(rel), values, nulls);
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
@@ -261,6 +284,10 @@ ff_read_head(Snapshot snapshot, FfHead *head)
 	memset(head, 0, sizeof(*head));
 	if (!read_last("events_pkey", snapshot, 0, NULL, values, nulls))
 		return;
+	if (nulls[FF_EVENT_ID] || nulls[FF_EVENT_OCCURRED_AT] || nulls[FF_EVENT_HASH])
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("the last event is damaged"),
+				 errhint("SELECT * FROM ff_verify_events() says what is wrong with the log.")));
 	hash = DatumGetByteaPP(values[FF_EVENT_HASH]);
 	head->id = DatumGetInt64(values[FF_EVENT_ID]);
 	head->occurred_at = DatumGetTimestampTz(values[FF_EVENT_OCCURRED_AT]);
@@ -452,9 +479,6 @@ insert_event(Datum *values, const bool *nulls)
 	static const char *const insert = "INSERT INTO ff.events VALUES ($1, $2, $3, $4, $5, $6, $7, "
 									  "$8, $9, $10, $11, $12, $13, $14, $15)";
 	static SPIPlanPtr plan = NULL;
-	Oid types[FF_EVENT_COLUMNS] = {INT8OID, TIMESTAMPTZOID, TEXTOID,  TEXTOID,  TEXTOID,
-								   TEXTOID, TEXTOID,        TEXTOID,  INETOID,  TEXTOID,
-								   TEXTOID, INT8OID,        JSONBOID, JSONBOID, BYTEAOID};
 	char marks[FF_EVENT_COLUMNS + 1];
 	Relation rel = ff_open_events();
 	Oid owner = rel->rd_rel->relowner;
@@ -471,7 +495,7 @@ insert_event(Datum *values, const bool *nulls)
 	SPI_connect();
 	if (plan == NULL)
 	{
-		plan = SPI_prepare(insert, FF_EVENT_COLUMNS, types);
+		plan = SPI_prepare(insert, FF_EVENT_COLUMNS, unconstify(Oid *, &column_types[0]));
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the writing of events");
 	}

@@ -59,6 +59,7 @@ typedef struct FfChange
 		uint16 is_delete;
 	} key;
 	SubTransactionId subtransaction;
+	bool copied;                  /* from another database, and so are its events */
 	const char *actor;            /* NULL: the session user */
 	const char *comment;          /* NULL: none */
 	int64 checked;                /* the head when references were checked; -1: they were not */
@@ -81,8 +82,12 @@ extern bool ff_notify;   /* ff.notify */
 
 extern void ff_event_init(void);
 
-/* Remembers a change for its event; of a row that is deleted also key and version. */
-extern void ff_note_change(const TriggerData *data, const char *deleted_key, int64 deleted_version);
+/*
+ * Remembers a change for its event, or that it has none because the row is copied; of a row that is
+ * deleted also key and version. What is remembered already stays as it is.
+ */
+extern void ff_note_change(const TriggerData *data, bool copied, const char *deleted_key,
+						   int64 deleted_version);
 
 /* What was remembered of it, or NULL. */
 extern FfChange *ff_find_change(const TriggerData *data);
@@ -137,6 +142,9 @@ extern bool ff_read_last_event(const char *name_space, ffe_object object, const 
 
 /* The event with a number, likewise. */
 extern bool ff_read_event(int64 id, Snapshot snapshot, Datum *values, bool *nulls);
+
+/* The columns of a row of ff.events. */
+extern void ff_read_event_row(HeapTuple row, TupleDesc desc, Datum *values, bool *nulls);
 
 /* Opens a table of schema ff to read it, or raises an error; ff.events with all of its columns. */
 extern Relation ff_open_own(const char *name);

@@ -109,16 +109,20 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 					: TRIGGER_FIRED_BY_DELETE(data->tg_event) ? NULL
 															  : data->tg_trigtuple;
 	HeapTuple last = new != NULL ? new : old;
-	FfChange *change = ff_find_change(data);
+	FfChange *change;
 	FfRegistration space;
 	FfEvent event;
 	FfTable table;
 	int64 newest;
 
-	/* rows that come from another database are not noted: their events come from there, too */
-	if (change == NULL)
-		return PointerGetDatum(NULL);
+	/* a trigger of the user's that sets constraints may have us called before it was noted */
 	ff_describe_own_table(&table, data->tg_relation, ff_trigger_object(data));
+	ff_note_row(&table, data);
+	change = ff_find_change(data);
+
+	/* rows that come from another database have their events from there, too */
+	if (change->copied)
+		return PointerGetDatum(NULL);
 	if (!is_idle(&table, data))
 	{
 		ff_find_registration(table.relid, &space);

@@ -192,6 +192,24 @@ check_table(Oid relid, ffe_object object, Oid caller)
 	relation_close(rel, NoLock);
 }
 
+/* Whether a namespace of this name has left events or tables. */
+static bool
+has_past(const char *name)
+{
+	Oid schema = get_namespace_oid("ff", false);
+	Oid types[] = {TEXTOID};
+	Datum arguments[] = {CStringGetTextDatum(name)};
+	FfCaller caller = ff_enter_as_owner();
+	bool past;
+
+	ff_query("SELECT FROM ff.events WHERE namespace = $1 LIMIT 1", false, 1, types, arguments,
+			 NULL);
+	past = SPI_processed > 0;
+	ff_leave(&caller);
+	return past || OidIsValid(get_relname_relid(psprintf("%s_flags", name), schema)) ||
+		   OidIsValid(get_relname_relid(psprintf("%s_segments", name), schema));
+}
+
 static void
 check_name(const char *name)
 {
@@ -206,6 +224,11 @@ check_name(const char *name)
 	if (ff_find_tables(name, true, &flags, &segments))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 						errmsg("namespace \"%s\" exists already", name)));
+	if (!superuser() && has_past(name))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("namespace \"%s\" has been there before", name),
+						errdetail("Its history would be the new one's, too."),
+						errhint("A superuser can take it up again; or choose another name.")));
 }
 
 /* ---------- the rows that a table brings ---------- */
@@ -301,12 +324,21 @@ take_over_rows(Oid relid, ffe_object object, const char *space)
 }
 
 /*
- * Gives rows that were never under our triggers what these would have given them. As the caller,
- * because the table's own triggers run, which are his.
+ * Gives rows that were never under our triggers what these would have given them. As the table's
+ * owner, because its triggers run, which are his.
  */
 static void
 complete_rows(Oid relid)
 {
+	Relation rel = relation_open(relid, NoLock);
+	Oid owner = rel->rd_rel->relowner;
+	Oid caller;
+	int context;
+
+	relation_close(rel, NoLock);
+	GetUserIdAndSecContext(&caller, &context);
+	SetUserIdAndSecContext(owner,
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	SPI_connect();
 	ff_run(psprintf("UPDATE ONLY %s SET version = COALESCE(version, 1), "
 					"created_at = COALESCE(created_at, pg_catalog.now()), "
@@ -314,6 +346,7 @@ complete_rows(Oid relid)
 					"WHERE version IS NULL OR created_at IS NULL OR updated_at IS NULL",
 					ff_relation_name(relid)));
 	SPI_finish();
+	SetUserIdAndSecContext(caller, context);
 }
 
 /* ---------- registering ---------- */
@@ -370,6 +403,14 @@ function_schema(FunctionCallInfo fcinfo)
 	return quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
 }
 
+static void
+check_tables(const Oid *tables)
+{
+	check_table(tables[FFE_FLAG], FFE_FLAG, GetUserId());
+	if (OidIsValid(tables[FFE_SEGMENT]))
+		check_table(tables[FFE_SEGMENT], FFE_SEGMENT, GetUserId());
+}
+
 PG_FUNCTION_INFO_V1(ff_register);
 
 Datum
@@ -385,14 +426,15 @@ ff_register(PG_FUNCTION_ARGS)
 	tables[FFE_FLAG] = PG_GETARG_OID(0);
 	name = ff_required_text(fcinfo, 1, "the namespace");
 	check_name(name);
-	check_table(tables[FFE_FLAG], FFE_FLAG, GetUserId());
-	complete_rows(tables[FFE_FLAG]);
 	if (!PG_ARGISNULL(2))
-	{
 		tables[FFE_SEGMENT] = PG_GETARG_OID(2);
-		check_table(tables[FFE_SEGMENT], FFE_SEGMENT, GetUserId());
+	check_tables(tables);
+	complete_rows(tables[FFE_FLAG]);
+	if (OidIsValid(tables[FFE_SEGMENT]))
 		complete_rows(tables[FFE_SEGMENT]);
-	}
+
+	/* triggers of the tables have run, which may have changed what was found */
+	check_tables(tables);
 	caller = ff_enter_as_owner();
 	if (PG_ARGISNULL(2))
 		tables[FFE_SEGMENT] = make_table(name, FFE_SEGMENT);

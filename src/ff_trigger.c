@@ -312,7 +312,22 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 
 /* ---------- protect ---------- */
 
-Oid ff_purging = InvalidOid;
+const char *ff_purging = NULL;
+
+/* Whether it is this very row that ff_purge_flag or its sister deletes. */
+static bool
+is_being_purged(const TriggerData *data)
+{
+	FfTable table;
+
+	if (ff_purging == NULL)
+		return false;
+	ff_describe_own_table(&table, data->tg_relation, ff_trigger_object(data));
+	return strcmp(psprintf("%u %s", table.relid,
+						   ff_row_key(&table, data->tg_trigtuple,
+									  RelationGetDescr(data->tg_relation))),
+				  ff_purging) == 0;
+}
 
 PG_FUNCTION_INFO_V1(ff_protect_trigger);
 
@@ -323,8 +338,7 @@ ff_protect_trigger(PG_FUNCTION_ARGS)
 	const char *word = ff_object_word(ff_trigger_object(data));
 
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) &&
-		(RelationGetRelid(data->tg_relation) == ff_purging ||
-		 SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA))
+		(is_being_purged(data) || SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA))
 		return PointerGetDatum(data->tg_trigtuple);
 
 	ereport(
@@ -345,6 +359,18 @@ ff_protect_trigger(PG_FUNCTION_ARGS)
 
 /* ---------- invalidate ---------- */
 
+void
+ff_note_row(const FfTable *table, const TriggerData *data)
+{
+	TupleDesc desc = RelationGetDescr(data->tg_relation);
+
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+		ff_note_change(data, is_copied(table, data), ff_row_key(table, data->tg_trigtuple, desc),
+					   ff_row_version(table, data->tg_trigtuple, desc));
+	else
+		ff_note_change(data, is_copied(table, data), NULL, 0);
+}
+
 PG_FUNCTION_INFO_V1(ff_invalidate_trigger);
 
 Datum
@@ -353,8 +379,6 @@ ff_invalidate_trigger(PG_FUNCTION_ARGS)
 	Oid schema = get_namespace_oid("ff", true);
 	Oid epoch = OidIsValid(schema) ? get_relname_relid("cache_epoch", schema) : InvalidOid;
 	TriggerData *data = ff_trigger_data(fcinfo, "ff_invalidate_trigger");
-	bool is_delete = TRIGGER_FIRED_BY_DELETE(data->tg_event);
-	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	FfTable table;
 
 	if (!OidIsValid(epoch))
@@ -367,9 +391,7 @@ ff_invalidate_trigger(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_FOR_ROW(data->tg_event) && data->tg_trigger->tgnargs > 0)
 	{
 		ff_describe_own_table(&table, data->tg_relation, ff_trigger_object(data));
-		if (!is_copied(&table, data))
-			ff_note_change(data, is_delete ? ff_row_key(&table, data->tg_trigtuple, desc) : NULL,
-						   is_delete ? ff_row_version(&table, data->tg_trigtuple, desc) : 0);
+		ff_note_row(&table, data);
 	}
 	return PointerGetDatum(NULL);
 }

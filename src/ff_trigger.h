@@ -36,8 +36,11 @@ extern int64 ff_row_version(const FfTable *table, HeapTuple row, TupleDesc desc)
 extern bool ff_takes_something_away(const FfTable *table, const TriggerData *data);
 extern bool ff_refers_anew(const FfTable *table, const TriggerData *data);
 
-/* The table that rows may be deleted from now: ff_purge_flag sets it. */
-extern Oid ff_purging;
+/* Notes what a row trigger is fired for. */
+extern void ff_note_row(const FfTable *table, const TriggerData *data);
+
+/* The row that may be deleted now, as "table's OID, key": ff_purge_flag sets it. NULL: none. */
+extern const char *ff_purging;
 
 #pragma GCC visibility pop
 

@@ -43,9 +43,9 @@ found(FfVerification *v, int64 id, char *problem)
 static void
 verify_event(FfVerification *v, const Datum *values, const bool *nulls)
 {
-	int64 id = DatumGetInt64(values[FF_EVENT_ID]);
-	bytea *hash = DatumGetByteaPP(values[FF_EVENT_HASH]);
+	int64 id = nulls[FF_EVENT_ID] ? 0 : DatumGetInt64(values[FF_EVENT_ID]);
 	uint8 expected[FF_HASH_BYTES];
+	bytea *hash;
 
 	v->events++;
 	if (id != v->head.id + 1)
@@ -56,7 +56,8 @@ verify_event(FfVerification *v, const Datum *values, const bool *nulls)
 		return;
 	}
 	ff_hash_event(v->head.hash, values, nulls, expected);
-	if (VARSIZE_ANY_EXHDR(hash) != FF_HASH_BYTES ||
+	hash = nulls[FF_EVENT_HASH] ? NULL : DatumGetByteaPP(values[FF_EVENT_HASH]);
+	if (hash == NULL || VARSIZE_ANY_EXHDR(hash) != FF_HASH_BYTES ||
 		memcmp(VARDATA_ANY(hash), expected, FF_HASH_BYTES) != 0)
 	{
 		found(v, id,
@@ -84,7 +85,7 @@ verify_chain(FfVerification *v)
 		MemoryContext old = MemoryContextSwitchTo(v->scratch);
 
 		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(row, RelationGetDescr(rel), values, nulls);
+		ff_read_event_row(row, RelationGetDescr(rel), values, nulls);
 		verify_event(v, values, nulls);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(v->scratch);
@@ -134,6 +135,8 @@ verify_table(FfVerification *v, const FfTable *table, const char *space)
 
 	if (rel == NULL || table->missing != NULL)
 	{
+		if (rel != NULL)
+			table_close(rel, AccessShareLock);
 		found(v, v->head.id + 1,
 			  psprintf("the %s table of namespace \"%s\" cannot be read",
 					   ff_object_word(table->object), space));

@@ -341,7 +341,7 @@ static Datum
 purge(FunctionCallInfo fcinfo, ffe_object object)
 {
 	Oid types[] = {TEXTOID};
-	Oid before = ff_purging;
+	const char *before = ff_purging;
 	FfTarget target;
 	Datum values[1];
 
@@ -354,7 +354,7 @@ purge(FunctionCallInfo fcinfo, ffe_object object)
 	values[0] = CStringGetTextDatum(target.key);
 	PG_TRY();
 	{
-		ff_purging = target.table->relid;
+		ff_purging = psprintf("%u %s", target.table->relid, target.key);
 		run_write(&target,
 				  psprintf("DELETE FROM ONLY %s WHERE key OPERATOR(pg_catalog.=) $1 RETURNING key",
 						   ff_relation_name(target.table->relid)),
@@ -378,7 +378,8 @@ event_definition(const FfTarget *target, int64 id)
 	Datum values[FF_EVENT_COLUMNS];
 	bool nulls[FF_EVENT_COLUMNS];
 
-	if (!ff_read_event(id, GetActiveSnapshot(), values, nulls) ||
+	if (!ff_read_event(id, GetActiveSnapshot(), values, nulls) || nulls[FF_EVENT_NAMESPACE] ||
+		nulls[FF_EVENT_OBJECT] || nulls[FF_EVENT_KEY] ||
 		strcmp(TextDatumGetCString(values[FF_EVENT_NAMESPACE]), target->space) != 0 ||
 		strcmp(TextDatumGetCString(values[FF_EVENT_OBJECT]), ff_object_word(target->object)) != 0 ||
 		strcmp(TextDatumGetCString(values[FF_EVENT_KEY]), target->key) != 0)
