@@ -90,6 +90,31 @@ check_version(const FfEvent *event)
 					 "Another transaction changed flags meanwhile. Try this transaction again.")));
 }
 
+/*
+ * What a trigger of the user's that fired after ours has made of the row: it must be what could
+ * have been written.
+ */
+static void
+check_outcome(const FfTable *table, const TriggerData *data, const FfEvent *event)
+{
+	TupleDesc desc = RelationGetDescr(data->tg_relation);
+
+	if (event->new_value == NULL)
+		return;
+	ff_check_document(table->object, event->new_value);
+	if (event->old_value == NULL)
+		return;
+	if (strcmp(event->key, ff_row_key(table, data->tg_trigtuple, desc)) != 0 ||
+		event->version != ff_row_version(table, data->tg_trigtuple, desc) + 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a trigger of table \"%s\" changed key or version of %s \"%s\"",
+						RelationGetRelationName(data->tg_relation), ff_object_word(table->object),
+						event->key),
+				 errhint("Triggers that change rows fire before zz_ff_validate, in the order "
+						 "of their names.")));
+}
+
 /* Whether an update left the version alone: then it changed nothing. */
 static bool
 is_idle(const FfTable *table, const TriggerData *data)
@@ -139,6 +164,7 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 		event.comment = change->comment;
 		event.old_value = old == NULL ? NULL : ff_row_document(&table, old, desc);
 		event.new_value = new == NULL ? NULL : ff_row_document(&table, new, desc);
+		check_outcome(&table, data, &event);
 		ff_write_event(&event);
 	}
 	ff_mark_recorded(change);

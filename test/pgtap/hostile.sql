@@ -2,7 +2,7 @@
 -- ends the server, runs with others' rights, or gets past the record.
 \set ON_ERROR_STOP 1
 CREATE EXTENSION ff;
-SELECT plan(20);
+SELECT plan(22);
 
 CREATE TABLE loot (who text);
 GRANT INSERT ON loot TO PUBLIC;
@@ -70,6 +70,11 @@ SELECT throws_ok($$SELECT ff_purge_flag('c')$$, '55000', NULL, 'a purge opens no
 DROP TRIGGER takes_b ON ff.flags;
 SELECT lives_ok($$SELECT ff_purge_flag('c')$$, 'nor does it stay open');
 SELECT throws_ok($$DELETE FROM ff.flags WHERE key = 'b'$$, '55000', NULL, 'DELETE is refused after it');
+CREATE FUNCTION spoils() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.owner = 'rules' THEN new.rules := '"bad"'; ELSE new.version := 77; END IF; RETURN new; END $$;
+CREATE TRIGGER zzz_spoils BEFORE UPDATE ON ff.flags FOR EACH ROW EXECUTE FUNCTION spoils();
+SELECT throws_ok($$UPDATE ff.flags SET owner = 'rules' WHERE key = 'b'; SET CONSTRAINTS ALL IMMEDIATE$$, '22023', NULL, 'a trigger that spoils what was checked');
+SELECT throws_ok($$UPDATE ff.flags SET owner = 'version' WHERE key = 'b'; SET CONSTRAINTS ALL IMMEDIATE$$, '55000', NULL, 'or makes up a version');
+DROP TRIGGER zzz_spoils ON ff.flags;
 SELECT ok(valid, 'the log is whole') FROM ff_verify_events();
 
 ---- tables that go in other ways ----
