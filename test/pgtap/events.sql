@@ -162,7 +162,7 @@ SELECT ok(valid, 'and afterwards all is as it was') FROM ff_verify_events();
 ---- the log is not there, or not as it was ----
 SELECT throws_ok(sql, '2BP01', NULL, sql) FROM unnest(ARRAY['DROP TABLE ff.events', 'DROP SCHEMA ff CASCADE', 'DROP TABLE ff.flags']) sql;
 SAVEPOINT s;
-ALTER TABLE ff.events ADD note text;
+ALTER TABLE ff.events DROP COLUMN comment;
 SELECT throws_ok($$UPDATE ff.flags SET description = 'x' WHERE key = 'c'$$, '55000', NULL, 'no change goes unrecorded where the log was altered');
 SELECT throws_ok('SELECT * FROM ff_verify_events()', '55000', NULL, 'nor is such a log judged');
 ROLLBACK TO s;
