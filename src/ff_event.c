@@ -307,6 +307,20 @@ ff_read_last_event(const char *name_space, ffe_object object, const char *key, S
 	return read_last("events_by_key", snapshot, 3, keys, values, nulls);
 }
 
+int64
+ff_last_version(const char *name_space, ffe_object object, const char *key)
+{
+	Datum values[FF_EVENT_COLUMNS];
+	bool nulls[FF_EVENT_COLUMNS];
+	int64 version = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (ff_read_last_event(name_space, object, key, GetActiveSnapshot(), values, nulls))
+		version = DatumGetInt64(values[FF_EVENT_VERSION]);
+	PopActiveSnapshot();
+	return version;
+}
+
 bool
 ff_read_event(int64 id, Snapshot snapshot, Datum *values, bool *nulls)
 {

@@ -140,6 +140,9 @@ extern void ff_hash_event(const uint8 *previous, const Datum *values, const bool
 extern bool ff_read_last_event(const char *name_space, ffe_object object, const char *key,
 							   Snapshot snapshot, Datum *values, bool *nulls);
 
+/* The version that an object's newest event has, of all that are committed; 0: it has none. */
+extern int64 ff_last_version(const char *name_space, ffe_object object, const char *key);
+
 /* The event with a number, likewise. */
 extern bool ff_read_event(int64 id, Snapshot snapshot, Datum *values, bool *nulls);
 

@@ -13,7 +13,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 static bool
 update_differs(const FfTable *table, const TriggerData *data, const char *name)
@@ -73,15 +72,7 @@ check_again(FfTable *table, const TriggerData *data, const FfChange *change, con
 static void
 check_version(const FfEvent *event)
 {
-	Datum values[FF_EVENT_COLUMNS];
-	bool nulls[FF_EVENT_COLUMNS];
-	bool found;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	found = ff_read_last_event(event->name_space, event->object, event->key, GetActiveSnapshot(),
-							   values, nulls);
-	PopActiveSnapshot();
-	if (found && DatumGetInt64(values[FF_EVENT_VERSION]) >= event->version)
+	if (ff_last_version(event->name_space, event->object, event->key) >= event->version)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("version " INT64_FORMAT " of %s \"%s\" has been in use", event->version,
@@ -142,8 +133,12 @@ ff_record_trigger(PG_FUNCTION_ARGS)
 
 	/* a trigger of the user's that sets constraints may have us called before it was noted */
 	ff_describe_own_table(&table, data->tg_relation, ff_trigger_object(data));
-	ff_note_row(&table, data);
 	change = ff_find_change(data);
+	if (change == NULL)
+	{
+		ff_note_row(&table, data);
+		change = ff_find_change(data);
+	}
 
 	/* rows that come from another database have their events from there, too */
 	if (change->copied)

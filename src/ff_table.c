@@ -7,7 +7,7 @@
  * can be wrong with a table is found out beforehand and returned, because in evaluation nothing
  * may be thrown.
  */
-#include "ff_event.h"
+#include "ff_spi.h"
 
 #include "access/genam.h"
 #include "access/parallel.h"
@@ -411,9 +411,7 @@ ff_find_registration(Oid relid, FfRegistration *out)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" belongs to no namespace", get_rel_name(relid)),
-				 errhint("SELECT ff_register('%s', …) gives it one.",
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-													get_rel_name(relid)))));
+				 errhint("SELECT ff_register('%s', …) gives it one.", ff_relation_name(relid))));
 }
 
 void

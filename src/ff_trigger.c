@@ -7,6 +7,7 @@
  * states that do not hold together). Every change is announced and noted (invalidate), and recorded
  * at commit (ff_record.c); nothing is deleted but by ff_purge_flag (protect).
  */
+#include "ff_spi.h"
 #include "ff_trigger.h"
 
 #include "access/htup_details.h"
@@ -236,18 +237,13 @@ anything_changed(const FfTable *table, TriggerData *data)
 static int64
 first_version(const FfTable *table, const char *key)
 {
-	Datum values[FF_EVENT_COLUMNS];
-	bool nulls[FF_EVENT_COLUMNS];
 	FfRegistration space;
-	int64 version = 1;
 
 	if (!ff_is_registered(table->relid, &space))
-		return version;
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (ff_read_last_event(space.name, table->object, key, GetActiveSnapshot(), values, nulls))
-		version = DatumGetInt64(values[FF_EVENT_VERSION]) + 1;
-	PopActiveSnapshot();
-	return Max(version, ff_deleted_version(table->relid, key) + 1);
+		return 1;
+	return Max(ff_last_version(space.name, table->object, key),
+			   ff_deleted_version(table->relid, key)) +
+		   1;
 }
 
 /* The row with version and times as the database keeps them, whatever the writer says of them. */
@@ -350,10 +346,7 @@ ff_protect_trigger(PG_FUNCTION_ARGS)
 				   RelationGetRelationName(data->tg_relation), word),
 		 errhint("Archive it: UPDATE %s SET state = 'archived' WHERE key = …; what is archived, "
 				 "ff_purge_%s removes.",
-				 quote_qualified_identifier(get_namespace_name(
-												RelationGetNamespace(data->tg_relation)),
-											RelationGetRelationName(data->tg_relation)),
-				 word)));
+				 ff_relation_name(RelationGetRelid(data->tg_relation)), word)));
 	PG_RETURN_NULL();
 }
 
