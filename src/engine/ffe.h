@@ -394,11 +394,26 @@ extern ffe_type ffe_doc_type(const ffe_doc *doc);
 extern int64_t ffe_doc_version(const ffe_doc *doc);
 
 /*
+ * When the flag's experiment started, as its definition says, in microseconds since 1970-01-01
+ * 00:00 UTC; INT64_MIN where it is not given. Evaluation doesn't go by it.
+ */
+extern int64_t ffe_doc_experiment_start(const ffe_doc *doc);
+
+/*
  * ffe_state_user gives the user id of the context: user_id, else targetingKey, as a string that
  * lives until the next ffe_state_begin. NULL where there is none; "" may be returned, and is
  * never hashed.
  */
 extern const char *ffe_state_user(ffe_state *state, const ffe_set *set, size_t *len);
+
+/*
+ * ffe_result_unit gives what the flag's bucketing goes by: the user id, or the attribute that
+ * bucketing.by names, as a string of the context that lives until the next ffe_state_begin,
+ * whether or not the evaluation looked at it. NULL, with *len 0, where there is none, it is empty,
+ * or the flag's definition can't be read.
+ */
+extern const char *ffe_result_unit(ffe_state *state, const ffe_set *set, const ffe_result *result,
+								   size_t *len);
 
 /*
  * ffe_bucket is the bucketing function, frozen for ever:

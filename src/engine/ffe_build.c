@@ -392,6 +392,20 @@ ffe_take_text(ffe_builder *b, const ffe_node *object, const char *name, size_t l
 	return true;
 }
 
+bool
+ffe_take_time(ffe_builder *b, const ffe_node *object, const char *name, int64_t *out)
+{
+	ffe_node node;
+
+	*out = FFE_NO_TIME;
+	if (!ffe_take(b, object, name, FFE_IS(FFE_STRING), false, &node))
+		return false;
+	if (node.kind == FFE_MISSING || ffe_parse_time(node.u.str, node.len, out))
+		return true;
+	ffe_enter_member(b, name, strlen(name));
+	return ffe_refuse_kind(b, "an RFC 3339 time such as \"2026-01-31T12:00:00Z\"", &node);
+}
+
 /* ---------- percentages, attributes, salts ---------- */
 
 bool

@@ -93,6 +93,9 @@ extern bool ffe_take_key(ffe_builder *b, const ffe_node *object, const char *nam
 						 ffe_node *out);
 extern bool ffe_take_text(ffe_builder *b, const ffe_node *object, const char *name, size_t limit);
 
+/* An optional RFC 3339 time; FFE_NO_TIME without one. */
+extern bool ffe_take_time(ffe_builder *b, const ffe_node *object, const char *name, int64_t *out);
+
 /* A percentage as thousandths of a percent: 12.5 is 12500. */
 extern bool ffe_read_weight(ffe_builder *b, const ffe_node *node, uint32_t *out);
 

@@ -23,15 +23,9 @@ check_tag(ffe_builder *b, const ffe_node *node, uint32_t i)
 static bool
 check_time(ffe_builder *b, const ffe_node *root, const char *name)
 {
-	ffe_node node;
 	int64_t time;
 
-	if (!ffe_take(b, root, name, FFE_IS(FFE_STRING), false, &node))
-		return false;
-	if (node.kind == FFE_MISSING || ffe_parse_time(node.u.str, node.len, &time))
-		return true;
-	ffe_enter_member(b, name, strlen(name));
-	return ffe_refuse_kind(b, "an RFC 3339 time such as \"2026-01-31T12:00:00Z\"", &node);
+	return ffe_take_time(b, root, name, &time);
 }
 
 static bool
@@ -315,6 +309,7 @@ builder_start(ffe_builder *b, ffe_set *set, const ffe_reader *reader, ffe_object
 	if (!ffe_block_reserve(b, sizeof(ffe_doc), &off))
 		return false;
 	ffe_header(b)->default_variant = -1;
+	ffe_header(b)->experiment_start = FFE_NO_TIME;
 	ffe_header(b)->entry = FFE_NO;
 	return true;
 }

@@ -166,6 +166,12 @@ ffe_doc_version(const ffe_doc *doc)
 	return doc->version;
 }
 
+int64_t
+ffe_doc_experiment_start(const ffe_doc *doc)
+{
+	return doc->experiment_start;
+}
+
 void
 ffe_result_value(const ffe_result *result, ffe_value *value)
 {

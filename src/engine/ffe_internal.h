@@ -38,6 +38,7 @@ enum
 };
 
 #define FFE_BY_USER UINT32_MAX /* in place of an attribute: the user id */
+#define FFE_NO_TIME INT64_MIN  /* in place of a time: it is not given */
 
 typedef enum ffe_op
 {
@@ -241,6 +242,9 @@ struct ffe_doc
 	ffe_ref deps;     /* uint32_t[] */
 	ffe_ref patterns; /* pcre2_code *[] */
 	uint32_t entry;   /* a segment's first condition, FFE_NO without `if` */
+
+	/* for hosts; FFE_NO_TIME without one */
+	int64_t experiment_start;
 };
 
 /* The address of what a ref points to. */

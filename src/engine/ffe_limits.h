@@ -13,7 +13,7 @@
 #define FFE_MAX_PATH_PARTS 8         /* members an attribute path walks through */
 #define FFE_MAX_STRING 4096          /* bytes of a comparison string or a listed user id */
 #define FFE_MAX_PATTERN 1024         /* bytes of a regular expression */
-#define FFE_MAX_TEXT 65536           /* bytes of description and owner */
+#define FFE_MAX_TEXT 65536           /* bytes of description, owner, hypothesis */
 #define FFE_MAX_VARIANTS 256         /* variants of a flag */
 #define FFE_MAX_RULES 1000           /* rules of a flag */
 #define FFE_MAX_REQUIRES 64          /* prerequisites of a flag */

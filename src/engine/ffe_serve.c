@@ -1,6 +1,7 @@
 /*
  * src/engine/ffe_serve.c
- *	  Compiling what decides who gets which variant: overrides, rules, splits, prerequisites.
+ *	  Compiling what decides who gets which variant: overrides, rules, splits, prerequisites,
+ *	  experiments.
  *
  * The rule: shares of a split are cumulative thresholds in array order, in thousandths of a
  * percent, so that a share that grows keeps everybody it had.
@@ -339,15 +340,57 @@ ffe_compile_bucketing(ffe_builder *b, const ffe_node *root, const ffe_node *key)
 	return true;
 }
 
+/* ---------- experiments ---------- */
+
+/* The buckets that take part: all of them, unless the experiment says otherwise. */
+static bool
+read_traffic(ffe_builder *b, const ffe_node *experiment, uint32_t *out)
+{
+	ffe_node traffic;
+	size_t mark;
+
+	*out = 100000;
+	if (!ffe_take(b, experiment, "traffic", FFE_IS(FFE_NUMBER), false, &traffic))
+		return false;
+	if (traffic.kind == FFE_MISSING)
+		return true;
+	mark = ffe_enter_member(b, "traffic", 7);
+	if (!ffe_read_weight(b, &traffic, out))
+		return false;
+	ffe_leave(b, mark);
+	return true;
+}
+
+/* When it runs, for those who analyse it. The clock starts and ends no experiment: `active` does.
+ */
+static bool
+read_period(ffe_builder *b, const ffe_node *experiment)
+{
+	int64_t start, end;
+
+	if (!ffe_take_time(b, experiment, "started_at", &start) ||
+		!ffe_take_time(b, experiment, "ended_at", &end))
+		return false;
+	if (end != FFE_NO_TIME && end < start)
+	{
+		ffe_enter_member(b, "ended_at", 8);
+		return ffe_refuse(b, "An experiment ends when it starts, or later.",
+						  "the time is before started_at");
+	}
+	ffe_header(b)->experiment_start = start;
+	return true;
+}
+
 bool
 ffe_compile_experiment(ffe_builder *b, const ffe_node *root)
 {
-	static const char *const members[] = {"active", "traffic", NULL};
-	ffe_node object, active, traffic;
-	uint32_t weight = 100000;
+	static const char *const members[] = {"active",     "traffic",  "hypothesis",
+										  "started_at", "ended_at", NULL};
+	ffe_node object, active;
+	uint32_t weight;
 	size_t mark;
 
-	ffe_header(b)->traffic = weight;
+	ffe_header(b)->traffic = 100000;
 	if (!ffe_take(b, root, "experiment", FFE_IS(FFE_OBJECT), false, &object))
 		return false;
 	if (object.kind == FFE_MISSING)
@@ -355,14 +398,9 @@ ffe_compile_experiment(ffe_builder *b, const ffe_node *root)
 	mark = ffe_enter_member(b, "experiment", 10);
 	if (!ffe_check_members(b, &object, members) ||
 		!ffe_take(b, &object, "active", FFE_IS(FFE_BOOL), false, &active) ||
-		!ffe_take(b, &object, "traffic", FFE_IS(FFE_NUMBER), false, &traffic))
+		!read_traffic(b, &object, &weight) ||
+		!ffe_take_text(b, &object, "hypothesis", FFE_MAX_TEXT) || !read_period(b, &object))
 		return false;
-	if (traffic.kind == FFE_NUMBER)
-	{
-		ffe_enter_member(b, "traffic", 7);
-		if (!ffe_read_weight(b, &traffic, &weight))
-			return false;
-	}
 	ffe_leave(b, mark);
 	ffe_header(b)->experiment = active.kind == FFE_BOOL && active.u.boolean;
 	if (ffe_header(b)->experiment)

@@ -260,6 +260,21 @@ ffe_state_unit(ffe_state *st, const ffe_set *set, uint32_t by, uint32_t *len)
 }
 
 const char *
+ffe_result_unit(ffe_state *st, const ffe_set *set, const ffe_result *result, size_t *len)
+{
+	uint32_t n = 0;
+	const char *unit = NULL;
+
+	/* what was never compiled has no salt, and tells nothing of its bucketing */
+	if (result->doc != NULL && result->doc->salt.len > 0)
+		unit = ffe_state_unit(st, set, result->doc->by, &n);
+	if (n == 0)
+		unit = NULL;
+	*len = unit == NULL ? 0 : n;
+	return unit;
+}
+
+const char *
 ffe_state_user(ffe_state *st, const ffe_set *set, size_t *len)
 {
 	uint32_t n = 0;

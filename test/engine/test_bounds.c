@@ -89,6 +89,9 @@ texts(void **state)
 					 FFE_MAX_TEXT);
 	expect_too_large(FFE_FLAG, text(FLAG_WITH, text("'owner': '%s'", longer)), "owner",
 					 FFE_MAX_TEXT);
+	expect_taken(FFE_FLAG, text(FLAG_WITH, text("'experiment': {'hypothesis': '%s'}", longest)));
+	expect_too_large(FFE_FLAG, text(FLAG_WITH, text("'experiment': {'hypothesis': '%s'}", longer)),
+					 "experiment.hypothesis", FFE_MAX_TEXT);
 	expect_too_large(FFE_SEGMENT,
 					 text("{'key': 's', 'included': ['u'], 'description': '%s'}", longer),
 					 "description", FFE_MAX_TEXT);

@@ -207,7 +207,8 @@ the_example_of_the_page(void **state)
 		" 'rollout': [{'variant': 'on', 'weight': 12.5}],"
 		" 'requires': [{'flag': 'payments-v2', 'variant': 'on'}],"
 		" 'bucketing': {'by': 'user_id', 'salt': 'checkout-redesign'},"
-		" 'experiment': {'active': true, 'traffic': 100}, 'tags': ['checkout'],"
+		" 'experiment': {'active': true, 'traffic': 100, 'hypothesis': 'One page sells more',"
+		"  'started_at': '2026-11-20T00:00:00Z', 'ended_at': null}, 'tags': ['checkout'],"
 		" 'owner': 'team-payments', 'expires_at': null, 'version': 7,"
 		" 'created_at': '2026-11-01T09:00:00Z', 'updated_at': '2026-11-22T12:30:00Z'}");
 

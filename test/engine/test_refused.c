@@ -18,7 +18,9 @@ static const char flag[] =
 	"  {'id': 'r3', 'serve': 'b', 'if': {'not': {'percentage': 10, 'by': 'org', 'salt': 'w'}}}],"
 	" 'rollout': [{'variant': 'b', 'weight': 12.5}],"
 	" 'requires': [{'flag': 'h', 'variant': 'on'}], 'bucketing': {'by': 'org', 'salt': 's'},"
-	" 'experiment': {'active': true, 'traffic': 50}, 'tags': ['t'], 'owner': 'o',"
+	" 'experiment': {'active': true, 'traffic': 50, 'hypothesis': 'h',"
+	" 'started_at': '2026-01-01T00:00:00Z', 'ended_at': '2026-02-01T00:00:00Z'},"
+	" 'tags': ['t'], 'owner': 'o',"
 	" 'expires_at': '2026-01-01T00:00:00Z', 'version': 1,"
 	" 'created_at': '2026-01-01T00:00:00Z', 'updated_at': '2026-01-01T00:00:00Z'}";
 
@@ -96,6 +98,9 @@ static const place flag_places[] = {
 	{"experiment", "no"},
 	{"experiment.active", "nb"},
 	{"experiment.traffic", "n#"},
+	{"experiment.hypothesis", "ns"},
+	{"experiment.started_at", "ns"},
+	{"experiment.ended_at", "ns"},
 	{"tags", "na"},
 	{"tags[0]", "s"},
 	{"owner", "ns"},
@@ -284,6 +289,9 @@ optional_members(void **state)
 		"bucketing.salt",
 		"experiment.active",
 		"experiment.traffic",
+		"experiment.hypothesis",
+		"experiment.started_at",
+		"experiment.ended_at",
 		"rules[0].if.ignore_case",
 		"rules[3].if.not.by",
 	};

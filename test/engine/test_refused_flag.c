@@ -232,6 +232,33 @@ said_twice(void **state)
 }
 
 static void
+periods_of_experiments(void **state)
+{
+	static const refusal rows[] = {
+		{"'experiment': {'started_at': '2026-01-01'}", "experiment.started_at", "RFC 3339"},
+		{"'experiment': {'ended_at': 'soon'}", "experiment.ended_at", "RFC 3339"},
+		{"'experiment': {'started_at': '2026-01-02T00:00:00Z', 'ended_at': '2026-01-01T23:59:59Z'}",
+		 "experiment.ended_at", "before started_at"},
+		{"'experiment': {'started_at': '2026-01-02T00:00:00Z',"
+		 " 'ended_at': '2026-01-01T23:59:59.999999Z'}",
+		 "experiment.ended_at", "when it starts, or later"},
+		{"'experiment': {'started_at': '2026-01-02T00:00:00Z',"
+		 " 'ended_at': '2026-01-02T00:30:00+01:00'}",
+		 "experiment.ended_at", "before started_at"},
+		{"'experiment': {'started_at': '2026-01-02T00:00:00Z', 'ended_at': '2026-01-02T00:00:00Z'}",
+		 NULL, NULL},
+		{"'experiment': {'started_at': '2026-01-02T00:00:00Z',"
+		 " 'ended_at': '2026-01-01T23:30:00-01:00'}",
+		 NULL, NULL},
+		{"'experiment': {'ended_at': '1826-01-01T00:00:00Z'}", NULL, NULL},
+		{"'experiment': {'hypothesis': ''}", NULL, NULL},
+	};
+
+	(void) state;
+	check_refusals(FFE_FLAG, STRING_WITH, FFE_PARSE_ERROR, rows);
+}
+
+static void
 the_rest(void **state)
 {
 	static const refusal rows[] = {
@@ -264,6 +291,7 @@ main(void)
 		cmocka_unit_test(weights),
 		cmocka_unit_test(empty_lists),
 		cmocka_unit_test(said_twice),
+		cmocka_unit_test(periods_of_experiments),
 		cmocka_unit_test(the_rest),
 	};
 
