@@ -303,6 +303,8 @@ ff_validate_trigger(PG_FUNCTION_ARGS)
 	if (!copied)
 		row = keep_version(&table, data, row, key);
 	ff_check_definition(&table, row, desc);
+	if (is_update && !copied && table.object == FFE_FLAG)
+		ff_check_freeze(&table, data->tg_trigtuple, row, desc);
 	return PointerGetDatum(row);
 }
 

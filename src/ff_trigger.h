@@ -22,6 +22,13 @@ extern void ff_describe_own_table(FfTable *table, Relation rel, ffe_object objec
 extern void ff_check_definition(const FfTable *table, HeapTuple row, TupleDesc desc);
 extern void ff_check_document(ffe_object object, Jsonb *document);
 
+/* ff.allow_experiment_change (ff.c) */
+extern bool ff_allow_experiment_change;
+
+/* Refuses an update of a flag that changes who gets which variant of an active experiment. */
+extern void ff_check_freeze(const FfTable *table, HeapTuple before, HeapTuple after,
+							TupleDesc desc);
+
 /* A column's value, by the document member that it holds. */
 extern Datum ff_column(const FfTable *table, const char *name, HeapTuple row, TupleDesc desc,
 					   bool *isnull);
