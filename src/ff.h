@@ -197,6 +197,7 @@ extern ffe_status ff_cache_ready(FfSite *site);
 extern ffe_status ff_cache_all(const char *name, FfNamespace **space, uint32 **ids, uint32 *count);
 
 extern ffe_set *ff_cache_set(FfNamespace *space);
+extern const char *ff_cache_name(const FfNamespace *space);
 extern ffe_state *ff_cache_state(void);
 
 /* The row of ff_evaluate_all that a result makes. */
@@ -217,6 +218,9 @@ extern void ff_cache_keep_answer(FfNamespace *space, FfAnswer *answer, const ffe
 extern char *ff_cache_problem(const FfNamespace *space, ffe_status status);
 
 /* ---------- functions ---------- */
+
+/* What takes a timestamptz to microseconds since 1970, as the engine counts. */
+#define FF_EPOCH_SHIFT ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* The statement's time as the engine counts it. */
 extern int64 ff_statement_time(void);

@@ -561,6 +561,12 @@ ff_cache_ready(FfSite *site)
 
 /* ---------- what others ask ---------- */
 
+const char *
+ff_cache_name(const FfNamespace *space)
+{
+	return space->name;
+}
+
 ffe_set *
 ff_cache_set(FfNamespace *space)
 {

@@ -7,6 +7,7 @@
  * without a subtransaction leaks and a parallel worker can't have one: whatever can fail returns a
  * status instead.
  */
+#include "ff_note.h"
 #include "ff_stamp.h"
 
 #include "funcapi.h"
@@ -42,6 +43,8 @@ typedef struct FfCall
 	ffe_result result;
 	ffe_value value; /* of the result, where a typed function asked */
 
+	FfSubject *subjects; /* FF_SUBJECTS; NULL: nothing was noted here yet */
+
 	/* the result is that of a flag that doesn't look at contexts: good until a document is replaced
 	 */
 	uint64 constant_contents;
@@ -50,8 +53,7 @@ typedef struct FfCall
 int64
 ff_statement_time(void)
 {
-	return GetCurrentStatementStartTimestamp() +
-		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	return GetCurrentStatementStartTimestamp() + FF_EPOCH_SHIFT;
 }
 
 /* ---------- call sites ---------- */
@@ -124,6 +126,8 @@ find(FunctionCallInfo fcinfo, FfCall *call)
 	const text *key = get_text(fcinfo, ARG_KEY);
 
 	call->constant_contents = 0;
+	if (call->subjects != NULL)
+		memset(call->subjects, 0, sizeof(FfSubject) * FF_SUBJECTS);
 	if (site->name != NULL)
 		pfree(site->name);
 	site->name =
@@ -207,6 +211,7 @@ failed(ffe_result *result, ffe_status status)
 /*
  * Evaluates into call->result. True when that is there already: a flag that doesn't look at the
  * context is evaluated once, and its context is not read; it only has to be an object all the same.
+ * But one that is noted is noted for a user, whom the context names.
  */
 static bool
 evaluate(FunctionCallInfo fcinfo, FfCall *call)
@@ -230,14 +235,23 @@ evaluate(FunctionCallInfo fcinfo, FfCall *call)
 		failed(&call->result, status);
 		return false;
 	}
-	constant = !site->reads_context &&
+	constant = !site->reads_context && likely(ff_noting != FF_EXPOSURES_OF_ALL) &&
 			   (PG_ARGISNULL(ARG_CONTEXT) || likely(is_object(PG_GETARG_DATUM(ARG_CONTEXT))));
 	if (constant && likely(call->constant_contents == ff_contents))
 		return true;
 	begin_context(fcinfo, ARG_CONTEXT);
 	ffe_evaluate(ff_cache_state(), ff_cache_set(site->space), site->id, &call->result);
-	call->constant_contents = constant ? ff_contents : 0;
+	call->constant_contents = constant && !call->result.exposed ? ff_contents : 0;
 	return false;
+}
+
+/* Notes what was evaluated, for the caller who is shown it. */
+static pg_noinline void
+note(FmgrInfo *flinfo, FfCall *call)
+{
+	if (call->subjects == NULL)
+		call->subjects = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(FfSubject) * FF_SUBJECTS);
+	ff_note(call->site.space, call->site.id, &call->result, call->subjects);
 }
 
 /* ---------- results ---------- */
@@ -430,6 +444,8 @@ ff_evaluate(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 	(void) evaluate(fcinfo, call);
+	if (unlikely(ff_is_noted(&call->result)))
+		note(fcinfo->flinfo, call);
 	fill_row(&row, call->site.space, &call->result, key == NULL ? NULL : VARDATA_ANY(key),
 			 key == NULL ? 0 : VARSIZE_ANY_EXHDR(key),
 			 PG_ARGISNULL(ARG_FALLBACK) ? NULL : &fallback);
@@ -451,6 +467,8 @@ typed_value(FunctionCallInfo fcinfo, ffe_type type)
 		return NULL;
 	if (unlikely(call->result.reason == FFE_ERROR_FALLBACK) && !PG_ARGISNULL(ARG_FALLBACK))
 		return NULL;
+	if (unlikely(ff_is_noted(&call->result)))
+		note(fcinfo->flinfo, call);
 	return &call->value;
 }
 
@@ -544,6 +562,8 @@ put_rows(ReturnSetInfo *rsinfo, FfNamespace *space, const uint32 *ids, uint32 co
 		size_t len;
 
 		ffe_evaluate(state, set, ids[i], &result);
+		if (unlikely(ff_is_noted(&result)))
+			ff_note(space, ids[i], &result, NULL);
 		if (likely(result.status == FFE_OK))
 		{
 			answer = ff_cache_answer(space, ids[i], &result);
