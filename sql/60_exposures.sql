@@ -39,9 +39,12 @@ CREATE TABLE ff.assignments (
 	variant_key text COLLATE "C" NOT NULL,
 	assigned_at timestamptz NOT NULL,
 	reason text NOT NULL,
-	rule_id text,
-	PRIMARY KEY (namespace, flag_key, user_id)
+	rule_id text
 );
+
+-- By hashes: every batch looks up each of its users here, and whole texts take three times as long. That
+-- a user has one row for a flag is seen to by the flush, of which there is one at a time.
+CREATE INDEX assignments_by_user ON ff.assignments (pg_catalog.hashtext(flag_key), pg_catalog.hashtext(user_id));
 
 -- Users who were seen in another variant than their first, by each such variant.
 CREATE TABLE ff.crossovers (

@@ -12,6 +12,8 @@
 #error "ff needs PostgreSQL 15 or later"
 #endif
 
+#define FF_VERSION "1.0"
+
 /* 17 moved the local transaction id */
 #if PG_VERSION_NUM >= 170000
 #define ff_my_lxid() (MyProc->vxid.lxid)
@@ -33,6 +35,12 @@
 #define ff_owns_table(relid, role) pg_class_ownercheck(relid, role)
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define ff_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
+#else
+#define ff_owns_database(oid, role) pg_database_ownercheck(oid, role)
+#endif
+
 /* 18 can leave room in front of a minimal tuple */
 #if PG_VERSION_NUM >= 180000
 #define ff_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls, 0)
@@ -42,9 +50,18 @@
 #define ff_copy_minimal_tuple(tuple) heap_copy_minimal_tuple(tuple)
 #endif
 
+/* 18 counts what an index scan does */
+#if PG_VERSION_NUM >= 180000
+#define ff_index_beginscan(heap, index, snapshot, keys)                                            \
+	index_beginscan(heap, index, snapshot, NULL, keys, 0)
+#else
+#define ff_index_beginscan(heap, index, snapshot, keys)                                            \
+	index_beginscan(heap, index, snapshot, keys, 0)
+#endif
+
 /* 18 has a magic block that names the module */
 #if PG_VERSION_NUM >= 180000
-#define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = "1.0")
+#define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = FF_VERSION)
 #else
 #define FF_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

@@ -222,15 +222,21 @@ our_relation(const char *name)
 }
 
 Relation
-ff_open_own(const char *name)
+ff_open_own_index(const char *name, LOCKMODE lockmode)
 {
-	return table_open(our_relation(name), AccessShareLock);
+	return index_open(our_relation(name), lockmode);
+}
+
+Relation
+ff_open_own(const char *name, LOCKMODE lockmode)
+{
+	return table_open(our_relation(name), lockmode);
 }
 
 Relation
 ff_open_events(void)
 {
-	Relation rel = ff_open_own("events");
+	Relation rel = ff_open_own("events", AccessShareLock);
 
 	for (int i = 0; i < FF_EVENT_COLUMNS; i++)
 	{
@@ -261,7 +267,7 @@ read_last(const char *index_name, Snapshot snapshot, int nkeys, ScanKey keys, Da
 		  bool *nulls)
 {
 	Relation rel = ff_open_events();
-	Relation index = index_open(our_relation(index_name), AccessShareLock);
+	Relation index = ff_open_own_index(index_name, AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, snapshot, nkeys, keys);
 	HeapTuple row = systable_getnext_ordered(scan, BackwardScanDirection);
 	bool found = HeapTupleIsValid(row);

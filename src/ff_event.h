@@ -33,9 +33,6 @@ typedef enum FfEventColumn
 	FF_EVENT_COLUMNS
 } FfEventColumn;
 
-/* What takes a timestamptz to microseconds since 1970. */
-#define FF_EPOCH_SHIFT ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 #define FF_HASH_BYTES PG_SHA256_DIGEST_LENGTH
 
 /* The newest event of a log, which the next one continues. id 0: there is none. */
@@ -150,7 +147,8 @@ extern bool ff_read_event(int64 id, Snapshot snapshot, Datum *values, bool *null
 extern void ff_read_event_row(HeapTuple row, TupleDesc desc, Datum *values, bool *nulls);
 
 /* Opens a table of schema ff to read it, or raises an error; ff.events with all of its columns. */
-extern Relation ff_open_own(const char *name);
+extern Relation ff_open_own_index(const char *name, LOCKMODE lockmode);
+extern Relation ff_open_own(const char *name, LOCKMODE lockmode);
 extern Relation ff_open_events(void);
 
 /* "flag" or "segment". */

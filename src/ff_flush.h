@@ -1,0 +1,78 @@
+/*
+ * src/ff_flush.h
+ *	  Writing exposures down: from the buffer to where they go.
+ */
+#ifndef FF_FLUSH_H
+#define FF_FLUSH_H
+
+#include "ff_buffer.h"
+
+typedef enum FfSink
+{
+	FF_SINK_TABLE,
+	FF_SINK_FILE,
+	FF_SINK_MEMORY
+} FfSink;
+
+/* What a row says of its user. */
+typedef enum FfStanding
+{
+	FF_SEEN,    /* nothing new, or there is no user */
+	FF_NEW,     /* his first variant */
+	FF_CROSSED, /* another than his first, and he was not seen in it before */
+	FF_RENEWED  /* his first variant in a later run of the experiment */
+} FfStanding;
+
+/* An exposure on its way: its parts as strings. */
+typedef struct FfRow
+{
+	const FfExposure *exposure;
+	const char *name_space;
+	const char *flag_key;
+	const char *variant_key;
+	const char *user_id; /* NULL: none */
+	const char *rule_id; /* NULL: none */
+	uint32 slot;
+	int32 flag_hash; /* by ff_judge, as the rest */
+	int32 user_hash;
+	FfStanding standing;
+	const char *first_variant; /* the user's */
+} FfRow;
+
+#pragma GCC visibility push(hidden)
+
+extern int ff_exposure_sink;        /* ff.exposure_sink */
+extern char *ff_exposure_directory; /* ff.exposure_directory */
+extern int ff_exposure_file_size;   /* ff.exposure_file_size, in kB */
+extern int ff_exposure_retention;   /* ff.exposure_retention, in seconds; 0: for ever */
+
+extern void ff_flush_init(void);
+
+/*
+ * Writes this database's exposures down and returns how many rows that were; what is written to
+ * tables is when the transaction commits. 0 where there is nothing, on a standby, and where they
+ * are kept in memory. Rows that fail while others don't stay behind; any other failure is an error,
+ * and everything stays.
+ */
+extern int64 ff_flush(bool with_failed);
+
+/* Keeps what the last flush came to, for ff.exposure_stats. */
+extern void ff_note_flush_error(const char *message);
+
+/* One who holds this until the end of the transaction is the only one who takes from the buffer. */
+extern void ff_lock_flush(Oid extension);
+
+/* The parts of a text that is null-terminated after each of them: makes the copy that a row needs.
+ */
+extern void ff_fill_row(FfRow *row, const FfExposure *exposure, const char *text);
+
+/* Finds out the rows' standings; they are in order by flag and user after (ff_standing.c). */
+extern void ff_judge(FfRow *rows, uint32 count);
+
+/* The sinks: the rows become what they are there, or an error. A file takes as many as it likes. */
+extern void ff_land(FfRow *rows, uint32 count);                /* ff_land.c */
+extern uint32 ff_write_lines(const FfRow *rows, uint32 count); /* ff_lines.c: how many of them */
+
+#pragma GCC visibility pop
+
+#endif /* FF_FLUSH_H */

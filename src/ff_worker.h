@@ -1,0 +1,22 @@
+/*
+ * src/ff_worker.h
+ *	  Background workers: one for each database that has the extension, and the launcher that sees
+ *to them.
+ */
+#ifndef FF_WORKER_H
+#define FF_WORKER_H
+
+#include "ff.h"
+
+#define FF_WORKER_TYPE "ff worker"
+
+#pragma GCC visibility push(hidden)
+
+extern int ff_exposure_flush_interval; /* ff.exposure_flush_interval, in milliseconds */
+
+/* Registers the launcher, and the hooks by which it learns what changes. */
+extern void ff_launcher_init(void);
+
+#pragma GCC visibility pop
+
+#endif /* FF_WORKER_H */
