@@ -359,9 +359,12 @@ CREATE TABLE ff.assignments (
 	variant_key text COLLATE "C" NOT NULL,
 	assigned_at timestamptz NOT NULL,
 	reason text NOT NULL,
-	rule_id text,
-	PRIMARY KEY (namespace, flag_key, user_id)
+	rule_id text
 );
+
+-- By hashes: every batch looks up each of its users here, and whole texts take three times as long. That
+-- a user has one row for a flag is seen to by the flush, of which there is one at a time.
+CREATE INDEX assignments_by_user ON ff.assignments (pg_catalog.hashtext(flag_key), pg_catalog.hashtext(user_id));
 
 -- Users who were seen in another variant than their first, by each such variant.
 CREATE TABLE ff.crossovers (
@@ -389,3 +392,122 @@ CREATE VIEW ff.exposure_counts AS
 CREATE VIEW ff.exposure_hourly AS
 	SELECT namespace, flag_key, variant_key, hour, evaluations, exposures, users AS new_users
 	FROM ff.exposure_rollups;
+-- From the buffer in shared memory to the tables, and a look at what is in between. A row of exposures
+-- is a user's in both: nobody sees them who wasn't granted to.
+
+CREATE FUNCTION ff_flush_exposures() RETURNS bigint LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_flush_exposures() IS 'writes down the exposures of this database now; returns how many rows that were';
+
+CREATE FUNCTION ff_maintain(OUT partitions_made integer, OUT partitions_dropped integer, OUT rows_deleted bigint)
+	RETURNS record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_maintain() IS 'makes and drops partitions of ff.exposures and checks sample ratios, as the worker does every hour';
+
+CREATE FUNCTION ff_exposure_buffer(OUT namespace text, OUT flag_key text, OUT variant_key text, OUT user_id text,
+								   OUT exposed_at timestamptz, OUT reason text, OUT rule_id text,
+								   OUT flag_version bigint, OUT evaluations bigint)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_exposure_buffer() IS 'exposures of this database that are not written down yet';
+
+CREATE FUNCTION ff_exposure_stats(OUT noted bigint, OUT flushed bigint, OUT dropped bigint, OUT buffered bigint,
+								  OUT refused bigint, OUT entries bigint, OUT capacity bigint,
+								  OUT last_flush timestamptz, OUT last_duration interval, OUT last_rows bigint,
+								  OUT errors bigint, OUT last_error_at timestamptz, OUT last_error text,
+								  OUT worker_pid integer)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_exposure_stats() IS 'the books of the exposure buffer for this database: noted = flushed + dropped + buffered, in evaluations';
+
+CREATE FUNCTION ff_status(OUT version text, OUT preloaded boolean, OUT exposure_mode text, OUT exposure_sink text,
+						  OUT problem text, OUT hint text)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_status() IS 'whether exposures are recorded, and if not, what to do about it';
+
+REVOKE ALL ON FUNCTION ff_flush_exposures(), ff_maintain(), ff_exposure_buffer(), ff_exposure_stats() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ff_exposure_stats() TO pg_monitor;
+
+CREATE VIEW ff.exposure_buffer AS SELECT * FROM @extschema@.ff_exposure_buffer();
+CREATE VIEW ff.exposure_stats AS SELECT * FROM @extschema@.ff_exposure_stats();
+GRANT SELECT ON ff.exposure_stats TO pg_monitor;
+
+-- When a worker said that an experiment's users are not spread as configured: once a day.
+CREATE TABLE ff.sample_ratio_warnings (
+	namespace text COLLATE "C" NOT NULL,
+	flag_key text COLLATE "C" NOT NULL,
+	day date NOT NULL,
+	PRIMARY KEY (namespace, flag_key, day)
+);
+SELECT pg_catalog.pg_extension_config_dump('ff.sample_ratio_warnings', '');
+-- Analysis of experiments: whether users were shared out as configured, and what became of them.
+
+CREATE FUNCTION ff_chi_squared_p(chi_squared double precision, degrees integer)
+	RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_chi_squared_p(double precision, integer) IS 'the probability of a chi-squared as large or larger, by chance';
+
+CREATE FUNCTION ff_allocations(OUT namespace text, OUT flag_key text, OUT rule_id text, OUT variant_key text,
+							   OUT weight double precision, OUT active boolean, OUT started_at timestamptz, OUT ended_at timestamptz)
+	RETURNS SETOF record LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_allocations() IS 'by which shares (in percent) experiments give variants at random: a null rule_id is the rollout';
+
+-- From the inside out: the users of each share; what the test needs of its allocation; the test.
+-- COLLATE "C" is that of ff.assignments: who asks for one flag has its users found by the index.
+-- The setting is asked for as one that may be missing, because a planner's guess may come before
+-- the library is loaded; when the view is run, ff_allocations has loaded it.
+CREATE VIEW ff.sample_ratio AS
+	SELECT namespace, flag_key, rule_id, variant_key, active, users, total_users, configured_share, actual_share, deviation,
+		chi_squared, degrees, p_value,
+		COALESCE(p_value OPERATOR(pg_catalog.<) 0.001::double precision, false)
+			OR COALESCE(total_users OPERATOR(pg_catalog.>=) 1000 AND pg_catalog.abs(deviation) OPERATOR(pg_catalog.>)
+				pg_catalog.current_setting('ff.sample_ratio_tolerance', true)::double precision, false) AS warning
+	FROM (
+		SELECT namespace, flag_key, rule_id, variant_key, active, users, total_users, configured_share, actual_share,
+			actual_share OPERATOR(pg_catalog.-) configured_share AS deviation, chi_squared, degrees,
+			CASE WHEN degrees OPERATOR(pg_catalog.>) 0 AND least_expected OPERATOR(pg_catalog.>=) 5
+				THEN @extschema@.ff_chi_squared_p(chi_squared, degrees) END AS p_value
+		FROM (
+			SELECT namespace, flag_key, rule_id, variant_key, active, users::bigint AS users, total_users::bigint AS total_users, configured_share,
+				CASE WHEN total_users OPERATOR(pg_catalog.>) 0
+					THEN users OPERATOR(pg_catalog.*) 100 OPERATOR(pg_catalog./) total_users END AS actual_share,
+				pg_catalog.sum(CASE WHEN expected OPERATOR(pg_catalog.>) 0 THEN
+					(users OPERATOR(pg_catalog.-) expected) OPERATOR(pg_catalog.^) 2 OPERATOR(pg_catalog./) expected END) OVER allocation AS chi_squared,
+				(pg_catalog.count(*) OVER allocation)::integer OPERATOR(pg_catalog.-) 1 AS degrees,
+				pg_catalog.min(expected) OVER allocation AS least_expected
+			FROM (
+				SELECT namespace, flag_key, rule_id, variant_key, active, users, configured_share,
+					pg_catalog.sum(users) OVER allocation AS total_users,
+					pg_catalog.sum(users) OVER allocation OPERATOR(pg_catalog.*) configured_share OPERATOR(pg_catalog./) 100 AS expected
+				FROM (
+					SELECT s.namespace, s.flag_key, s.rule_id, s.variant_key, s.active, s.weight AS configured_share,
+						pg_catalog.count(a.user_id)::double precision AS users
+					FROM (
+						SELECT namespace COLLATE "C" AS namespace, flag_key COLLATE "C" AS flag_key, rule_id,
+							variant_key COLLATE "C" AS variant_key, active, weight, started_at, ended_at
+						FROM @extschema@.ff_allocations()
+					) s
+					LEFT JOIN ff.assignments a ON a.namespace OPERATOR(pg_catalog.=) s.namespace
+						AND a.flag_key OPERATOR(pg_catalog.=) s.flag_key AND a.variant_key OPERATOR(pg_catalog.=) s.variant_key
+						AND CASE WHEN s.rule_id IS NULL THEN a.reason OPERATOR(pg_catalog.=) ANY ('{ROLLOUT,DEFAULT}'::text[])
+							ELSE a.reason OPERATOR(pg_catalog.=) 'RULE_MATCH' AND a.rule_id OPERATOR(pg_catalog.=) s.rule_id END
+						AND a.assigned_at OPERATOR(pg_catalog.>=) COALESCE(s.started_at, '-infinity')
+						AND a.assigned_at OPERATOR(pg_catalog.<=) COALESCE(s.ended_at, 'infinity')
+					GROUP BY s.namespace, s.flag_key, s.rule_id, s.variant_key, s.active, s.weight
+				) counted
+				WINDOW allocation AS (PARTITION BY namespace, flag_key, rule_id)
+			) expecting
+			WINDOW allocation AS (PARTITION BY namespace, flag_key, rule_id)
+		) compared
+	) tested;
+COMMENT ON VIEW ff.sample_ratio IS
+	'users of each variant against its configured share. A warning: p_value < 0.001, where each variant is expected to have at least 5 users; or a deviation of more than ff.sample_ratio_tolerance percentage points, where the allocation has at least 1000 users';
+
+CREATE FUNCTION ff_experiment(key text, outcomes regclass, user_column name, value_column name DEFAULT NULL,
+							  time_column name DEFAULT NULL, namespace text DEFAULT NULL,
+							  OUT variant_key text, OUT users bigint, OUT outcomes bigint, OUT converted bigint,
+							  OUT conversion double precision, OUT total numeric, OUT mean double precision,
+							  OUT mean_per_user double precision, OUT share double precision,
+							  OUT configured_share double precision, OUT sample_ratio_p_value double precision,
+							  OUT sample_ratio_warning boolean)
+	RETURNS SETOF record LANGUAGE c STABLE COST 100000 ROWS 5 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_experiment(text, regclass, name, name, name, text) IS 'what became of the users of each variant, by a table of yours';
+
+CREATE FUNCTION ff_exposures(key text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, namespace text DEFAULT NULL)
+	RETURNS jsonb LANGUAGE c STABLE COST 10000 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_exposures(text, timestamptz, timestamptz, text) IS 'figures of a flag''s exposures as one document';

@@ -37,6 +37,9 @@ extern const ffe_reader ff_jsonb_reader;
 /* The root of a jsonb, which must be detoasted. */
 extern ffe_node ff_jsonb_node(Jsonb *jsonb);
 
+/* The member of a node; kind FFE_MISSING where it is none, or the node no object. */
+extern ffe_node ff_jsonb_member(const ffe_node *object, const char *name);
+
 /* ---------- tables (ff_table.c) ---------- */
 
 #define FF_MAX_COLUMNS 20

@@ -8,10 +8,12 @@
 #include "ff_spi.h"
 #include "ff_write.h"
 
+#include "access/relation.h"
 #include "catalog/pg_type_d.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "miscadmin.h"
 
 void
@@ -22,6 +24,77 @@ ff_check_may_read(const FfTable *table)
 	if (allowed != ACLCHECK_OK)
 		aclcheck_error(allowed, OBJECT_TABLE, get_rel_name(table->relid));
 }
+
+bool
+ff_may_audit(const FfTable *table, const char *key)
+{
+	bool sees = true;
+
+	ff_check_may_read(table);
+	if (check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED)
+	{
+		SPI_connect();
+		sees = ff_fetch_row(table, key, false);
+		SPI_finish();
+	}
+	return sees;
+}
+
+/* ---------- all namespaces ---------- */
+
+static Oid
+owner_of_ours(void)
+{
+	Relation namespaces = ff_open_own("namespaces", AccessShareLock);
+	Oid owner = namespaces->rd_rel->relowner;
+
+	relation_close(namespaces, AccessShareLock);
+	return owner;
+}
+
+/*
+ * Whether reading a table runs nobody's code with the caller's rights: who reads a view of ours
+ * names no table, so policies count only where they are by the owner of our tables.
+ */
+static bool
+is_safe(Relation rel, Oid owner)
+{
+	return rel->rd_rel->relowner == owner ||
+		   check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED;
+}
+
+static bool
+has_columns(Relation rel)
+{
+	FfTable table;
+
+	ff_describe_result(&table, RelationGetDescr(rel), FFE_FLAG);
+	return table.missing == NULL;
+}
+
+/* While it is open, a relation stays the table that it is. */
+void
+ff_each_readable(void (*visit)(const FfRegistration *space, void *arg), void *arg)
+{
+	Oid owner = owner_of_ours();
+	List *spaces = ff_list_registrations();
+	ListCell *cell;
+
+	foreach (cell, spaces)
+	{
+		const FfRegistration *space = lfirst(cell);
+		Relation rel = ff_open_table(space->flags, true);
+
+		if (rel == NULL)
+			continue;
+		if (pg_class_aclcheck(space->flags, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+			has_columns(rel) && is_safe(rel, owner))
+			visit(space, arg);
+		relation_close(rel, AccessShareLock);
+	}
+}
+
+/* ---------- one document ---------- */
 
 bool
 ff_fetch_row(const FfTable *table, const char *key, bool for_update)

@@ -173,6 +173,16 @@ member(const ffe_node *object, const char *name, size_t len, ffe_node *out)
 	return false;
 }
 
+ffe_node
+ff_jsonb_member(const ffe_node *object, const char *name)
+{
+	ffe_node found = {.kind = FFE_MISSING};
+
+	if (object->kind == FFE_OBJECT)
+		(void) member(object, name, strlen(name), &found);
+	return found;
+}
+
 static void
 element(const ffe_node *array, uint32_t i, ffe_node *out)
 {

@@ -12,7 +12,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/rls.h"
 #include "utils/tuplestore.h"
 
 /* Arguments of a query, taken from those of the function; a null one means that all match. */
@@ -150,22 +149,6 @@ object_argument(FunctionCallInfo fcinfo, int arg)
 					errhint("Ask for a flag or a segment.")));
 }
 
-/* Who may read all of a table may read its history; what a policy hides has none. */
-static bool
-may_audit(const FfTable *table, const char *key)
-{
-	bool sees = true;
-
-	ff_check_may_read(table);
-	if (check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED)
-	{
-		SPI_connect();
-		sees = ff_fetch_row(table, key, false);
-		SPI_finish();
-	}
-	return sees;
-}
-
 /* Columns of the query below: what it has in the order of ff_audit's, but for what changed. */
 #define AUDIT_COLUMNS 9
 #define AUDIT_CHANGED 6
@@ -205,7 +188,7 @@ ff_audit(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ff_named_tables(name_space, &tables);
-	if (!may_audit(&tables.table[object], key))
+	if (!ff_may_audit(&tables.table[object], key))
 		return (Datum) 0;
 	add_argument(&arguments, fcinfo, 0, TEXTOID);
 	add_argument(&arguments, fcinfo, 4, TEXTOID);

@@ -14,7 +14,7 @@ FfCaller
 ff_enter_as_owner(void)
 {
 	FfCaller caller;
-	Relation namespaces = ff_open_own("namespaces");
+	Relation namespaces = ff_open_own("namespaces", AccessShareLock);
 
 	GetUserIdAndSecContext(&caller.role, &caller.context);
 	SetUserIdAndSecContext(namespaces->rd_rel->relowner,

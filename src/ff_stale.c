@@ -7,14 +7,12 @@
  */
 #include "ff_spi.h"
 #include "ff_usage.h"
+#include "ff_write.h"
 
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "access/relation.h"
 #include "access/xact.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/rls.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -40,16 +38,6 @@ put(const FfReport *report, const char *key, const char *reason, TimestampTz sin
 
 /* ---------- serving one value to everybody ---------- */
 
-static ffe_node
-member(const ffe_node *object, const char *name)
-{
-	ffe_node found = {.kind = FFE_MISSING};
-
-	if (object->kind == FFE_OBJECT)
-		(void) ff_jsonb_reader.member(object, name, strlen(name), &found);
-	return found;
-}
-
 static bool
 is_true(ffe_node node)
 {
@@ -71,7 +59,7 @@ all_serve(ffe_node list, const char *name, const ffe_node *variant)
 		ffe_node element, served;
 
 		ff_jsonb_reader.element(&list, i, &element);
-		served = member(&element, name);
+		served = ff_jsonb_member(&element, name);
 		if (variant->kind != FFE_STRING || served.kind != FFE_STRING ||
 			served.len != variant->len || memcmp(served.u.str, variant->u.str, served.len) != 0)
 			return false;
@@ -90,8 +78,8 @@ rolled_out(ffe_node rollout, ffe_node *variant)
 	if (is_empty(rollout))
 		return true;
 	ff_jsonb_reader.element(&rollout, 0, &share);
-	weight = member(&share, "weight");
-	*variant = member(&share, "variant");
+	weight = ff_jsonb_member(&share, "weight");
+	*variant = ff_jsonb_member(&share, "variant");
 	return weight.kind == FFE_NUMBER && ff_jsonb_reader.number(&weight, &percent) && percent == 100;
 }
 
@@ -103,17 +91,18 @@ rolled_out(ffe_node rollout, ffe_node *variant)
 static bool
 serves_one(const ffe_node *flag)
 {
-	ffe_node experiment = member(flag, "experiment");
-	ffe_node bucketing = member(flag, "bucketing");
+	ffe_node experiment = ff_jsonb_member(flag, "experiment");
+	ffe_node bucketing = ff_jsonb_member(flag, "bucketing");
 	ffe_node variant;
 
-	if (!is_true(member(flag, "enabled")))
+	if (!is_true(ff_jsonb_member(flag, "enabled")))
 		return true;
-	return is_empty(member(flag, "requires")) && !is_true(member(&experiment, "active")) &&
-		   rolled_out(member(flag, "rollout"), &variant) &&
-		   (variant.kind == FFE_MISSING || is_empty(member(&bucketing, "by"))) &&
-		   all_serve(member(flag, "overrides"), "variant", &variant) &&
-		   all_serve(member(flag, "rules"), "serve", &variant);
+	return is_empty(ff_jsonb_member(flag, "requires")) &&
+		   !is_true(ff_jsonb_member(&experiment, "active")) &&
+		   rolled_out(ff_jsonb_member(flag, "rollout"), &variant) &&
+		   (variant.kind == FFE_MISSING || is_empty(ff_jsonb_member(&bucketing, "by"))) &&
+		   all_serve(ff_jsonb_member(flag, "overrides"), "variant", &variant) &&
+		   all_serve(ff_jsonb_member(flag, "rules"), "serve", &variant);
 }
 
 /* ---------- the reasons ---------- */
@@ -159,49 +148,27 @@ report_flag(const FfReport *report, const FfTable *columns, HeapTuple row, Tuple
 	report_unused(report, key, time_column(columns, "created_at", row, desc));
 }
 
-/*
- * Whether reading a table runs nobody's code with the caller's rights: who reads the view names no
- * table, so policies count only where they are by the owner of our tables.
- */
-static bool
-is_safe(Relation rel, Oid owner)
-{
-	return rel->rd_rel->relowner == owner ||
-		   check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED;
-}
-
 /* The active flags of a namespace that the caller may see. */
 static void
-report_rows(FfReport *report, Oid relid)
+report_namespace(const FfRegistration *space, void *arg)
 {
+	FfReport *report = arg;
 	SPITupleTable *rows;
 	FfTable columns;
 
+	report->space = space->name;
 	ff_query(psprintf("SELECT * FROM ONLY %s AS t WHERE t.state OPERATOR(pg_catalog.=) 'active' "
 					  "ORDER BY t.key",
-					  ff_relation_name(relid)),
+					  ff_relation_name(space->flags)),
 			 true, 0, NULL, NULL, NULL);
 	rows = SPI_tuptable;
 	ff_describe_result(&columns, rows->tupdesc, FFE_FLAG);
-	for (uint64 i = 0; columns.missing == NULL && i < rows->numvals; i++)
+	for (uint64 i = 0; i < rows->numvals; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		report_flag(report, &columns, rows->vals[i], rows->tupdesc);
 	}
 	SPI_freetuptable(rows);
-}
-
-/* While it is open, a relation stays the table that it is. */
-static void
-report_namespace(FfReport *report, Oid relid, Oid owner)
-{
-	Relation rel = ff_open_table(relid, true);
-
-	if (rel == NULL)
-		return;
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK && is_safe(rel, owner))
-		report_rows(report, relid);
-	relation_close(rel, AccessShareLock);
 }
 
 PG_FUNCTION_INFO_V1(ff_stale_flags);
@@ -210,25 +177,12 @@ Datum
 ff_stale_flags(PG_FUNCTION_ARGS)
 {
 	FfReport report = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
-	Relation namespaces = ff_open_own("namespaces");
-	Oid owner = namespaces->rd_rel->relowner;
-	List *spaces;
-	ListCell *cell;
-
-	relation_close(namespaces, AccessShareLock);
 
 	InitMaterializedSRF(fcinfo, 0);
 	report.before =
 		GetCurrentStatementStartTimestamp() - (TimestampTz) ff_stale_after * USECS_PER_SEC;
-	spaces = ff_list_registrations();
 	SPI_connect();
-	foreach (cell, spaces)
-	{
-		const FfRegistration *space = lfirst(cell);
-
-		report.space = space->name;
-		report_namespace(&report, space->flags, owner);
-	}
+	ff_each_readable(report_namespace, &report);
 	SPI_finish();
 	return (Datum) 0;
 }

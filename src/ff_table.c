@@ -381,7 +381,7 @@ ff_is_registered(Oid relid, FfRegistration *out)
 List *
 ff_list_registrations(void)
 {
-	Relation rel = ff_open_own("namespaces");
+	Relation rel = ff_open_own("namespaces", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	List *list = NIL;
 	HeapTuple row;

@@ -95,12 +95,18 @@ version_of(Jsonb *document)
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
 }
 
+void
+ff_report_not_found(ffe_object object, const char *key, const char *name_space)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("%s \"%s\" does not exist", ff_object_word(object), key),
+					errdetail("It was looked for in namespace \"%s\".", name_space)));
+}
+
 static void
 report_not_found(const FfTarget *target)
 {
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-					errmsg("%s \"%s\" does not exist", ff_object_word(target->object), target->key),
-					errdetail("It was looked for in namespace \"%s\".", target->space)));
+	ff_report_not_found(target->object, target->key, target->space);
 }
 
 /* Locks the row and reads it; false when there is none that the caller may change. */

@@ -24,6 +24,21 @@ extern Datum ff_changed_members(Jsonb *old, Jsonb *new);
 /* Refuses a caller who may not read all of a table. */
 extern void ff_check_may_read(const FfTable *table);
 
+/*
+ * Whether the caller may know of an object's past: who may read all of a table may, or it is an
+ * error; but what a policy hides has none.
+ */
+extern bool ff_may_audit(const FfTable *table, const char *key);
+
+/*
+ * Visits the namespaces whose flags the caller may read, and can read without running the code of
+ * others. SPI must be connected.
+ */
+extern void ff_each_readable(void (*visit)(const FfRegistration *space, void *arg), void *arg);
+
+/* Refuses a key that there is not. */
+extern void ff_report_not_found(ffe_object object, const char *key, const char *name_space);
+
 /* Whether the caller sees a row under the table's policies. SPI must be connected. */
 extern bool ff_fetch_row(const FfTable *table, const char *key, bool for_update);
 

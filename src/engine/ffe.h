@@ -256,6 +256,9 @@ extern void ffe_doc_reference_path(const ffe_doc *doc, uint32_t dep, char *path,
 /* Whether a flag has a variant of this name. */
 extern bool ffe_doc_has_variant(const ffe_doc *doc, const char *variant, size_t len);
 
+/* The variant that a flag's default is (not NUL-terminated, inside doc), or NULL. */
+extern const char *ffe_doc_default_variant(const ffe_doc *doc, size_t *len);
+
 /* Whether evaluating the document can look at the context (its dependencies apart). */
 extern bool ffe_doc_reads_context(const ffe_doc *doc);
 
@@ -267,6 +270,9 @@ extern ffe_status ffe_doc_status(const ffe_doc *doc);
  * [A-Za-z0-9][A-Za-z0-9._-]{0,254}.
  */
 extern bool ffe_valid_key(const char *s, size_t len);
+
+/* Reads a time of RFC 3339, in microseconds since 1970-01-01 00:00 UTC; false where it is none. */
+extern bool ffe_parse_time(const char *s, size_t len, int64_t *out);
 
 /* ---------- evaluating ---------- */
 

@@ -142,6 +142,17 @@ ffe_doc_has_variant(const ffe_doc *doc, const char *variant, size_t len)
 	return false;
 }
 
+const char *
+ffe_doc_default_variant(const ffe_doc *doc, size_t *len)
+{
+	const ffe_variant *variants = FFE_AT(doc, doc->variants, ffe_variant);
+
+	if (doc->default_variant < 0)
+		return NULL;
+	*len = variants[doc->default_variant].name.len;
+	return ffe_str(doc, variants[doc->default_variant].name);
+}
+
 bool
 ffe_doc_reads_context(const ffe_doc *doc)
 {

@@ -296,7 +296,6 @@ extern bool ffe_parse_semver(const char *s, size_t len, ffe_semver *out);
 /* Precedence; a_text and b_text are the strings that were parsed. */
 extern int ffe_compare_semver(const char *a_text, const ffe_semver *a, const char *b_text,
 							  const ffe_semver *b);
-extern bool ffe_parse_time(const char *s, size_t len, int64_t *out);
 extern size_t ffe_format_time(int64_t time, char *out); /* out: 32 bytes */
 extern bool ffe_parse_address(const char *s, size_t len, uint8_t out[16], bool *v4);
 extern const char *ffe_parse_network(const char *s, size_t len, ffe_network *out);
