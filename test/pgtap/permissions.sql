@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- events are written at once
-SELECT plan(519);
+SELECT plan(649);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["secret-user"]');
 INSERT INTO ff.flags (key, type, default_value, rules, description) VALUES
@@ -31,6 +31,11 @@ INSERT INTO calls VALUES
 	('ff_enable_flag', 'write', $$SELECT @.ff_enable_flag('f')$$), ('ff_disable_flag', 'write', $$SELECT @.ff_disable_flag('f')$$),
 	('ff_revert_flag', 'write', format($$SELECT @.ff_revert_flag('f', %s)$$, (SELECT min(id) FROM ff.events WHERE key = 'f'))), ('ff_revert_segment', 'write', format($$SELECT @.ff_revert_segment('s', %s)$$, (SELECT min(id) FROM ff.events WHERE key = 's'))),
 	('ff_purge_flag', 'admin', $$SELECT @.ff_purge_flag('old')$$), ('ff_purge_segment', 'admin', $$SELECT @.ff_purge_segment('old')$$),
+	('ff_exposures', 'read', $$SELECT @.ff_exposures('f')$$), ('ff_allocations', 'nothing', 'SELECT * FROM @.ff_allocations()'),
+	('ff_chi_squared_p', 'nothing', 'SELECT @.ff_chi_squared_p(1, 1)'), ('ff_status', 'nothing', 'SELECT * FROM @.ff_status()'),
+	('ff_flush_exposures', 'owner', 'SELECT @.ff_flush_exposures()'), ('ff_maintain', 'owner', 'SELECT * FROM @.ff_maintain()'),
+	('ff_exposure_buffer', 'owner', 'SELECT * FROM @.ff_exposure_buffer()'), ('ff_exposure_stats', 'owner', 'SELECT * FROM @.ff_exposure_stats()'),
+	('ff_experiment', 'owner', $$SELECT * FROM @.ff_experiment('f', 'pg_catalog.pg_class', 'relname')$$),
 	('ff_verify_events', 'owner', 'SELECT * FROM @.ff_verify_events()'), ('ff_create_namespace', 'owner', $$SELECT @.ff_create_namespace('n')$$),
 	('ff_unregister', 'owner', $$SELECT @.ff_unregister('left')$$), ('ff_register', 'owner', $$SELECT @.ff_register('public.own', 'own')$$),
 	('ff_grant', 'grantor', $$SELECT @.ff_grant('ff_test_role', 'read')$$), ('ff_revoke', 'grantor', $$SELECT @.ff_revoke('ff_test_role', 'read')$$);
@@ -145,7 +150,7 @@ CREATE TEMP VIEW ours AS SELECT p.* FROM pg_proc p JOIN pg_depend d ON d.classid
 SELECT is_empty('SELECT proname FROM ours WHERE prosecdef', 'no function runs with others'' rights');
 SELECT is_empty($$SELECT proname FROM ours JOIN pg_language l ON l.oid = prolang WHERE lanname <> 'c' AND NOT COALESCE(array_to_string(proconfig, ' ') ~ 'search_path=', false)$$, 'none but C, or with a search_path of its own');
 SELECT is((SELECT string_agg(proname, ' ' ORDER BY proname) FROM ours WHERE NOT has_function_privilege('ff_test_role', oid, 'EXECUTE')),
-	'ff_check_trigger ff_create_namespace ff_drop_trigger ff_invalidate_trigger ff_namespace_trigger ff_protect_events_trigger ff_protect_trigger ff_record_trigger ff_register ff_unregister ff_validate_trigger ff_verify_events', 'what not everybody may call');
+	'ff_check_trigger ff_create_namespace ff_drop_trigger ff_exposure_buffer ff_exposure_stats ff_flush_exposures ff_invalidate_trigger ff_maintain ff_namespace_trigger ff_protect_events_trigger ff_protect_trigger ff_record_trigger ff_register ff_unregister ff_validate_trigger ff_verify_events', 'what not everybody may call');
 SELECT is_empty($$SELECT proname FROM ours WHERE obj_description(oid, 'pg_proc') IS NULL$$, 'every function says what it is for');
 SET LOCAL ROLE ff_test_role;
 SELECT throws_ok(format('SELECT * FROM ff.%I', t), '42501', NULL, 'not everybody''s: ff.' || t) FROM unnest(ARRAY['events', 'left_flags', 'left_segments']) t;
