@@ -45,7 +45,8 @@ start()
 {
 	scripts/cluster.sh start "$work/cluster"
 	sql -c "ALTER SYSTEM SET shared_buffers = '4GB'" -c "ALTER SYSTEM SET autovacuum = off" \
-		-c "ALTER SYSTEM SET checkpoint_timeout = '1h'" -c "ALTER SYSTEM SET max_wal_size = '8GB'"
+		-c "ALTER SYSTEM SET checkpoint_timeout = '1h'" -c "ALTER SYSTEM SET max_wal_size = '8GB'" \
+		-c "ALTER SYSTEM SET shared_preload_libraries = 'ff'"
 	as_user "$(server_user)" "$("$PG_CONFIG" --bindir)/pg_ctl" restart -w -s -D "$work/cluster/data" >/dev/null
 }
 
@@ -117,6 +118,7 @@ main()
 	sql -v users="$users" -v passes="$passes" -f bench/measure.sql
 	bench_latency
 	bench_engine
+	bench/exposures.sh "$work/cluster"
 }
 
 main
