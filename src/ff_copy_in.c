@@ -27,7 +27,7 @@ typedef struct FfSource
 
 static FfSource *source = NULL;
 
-static const char signature[11] = "PGCOPY\n\377\r\n\0";
+static const char signature[] = "PGCOPY\n\377\r\n"; /* with the null byte at its end */
 
 void
 ff_put_text(StringInfo row, const char *string)
