@@ -4,7 +4,9 @@
  */
 #include "ff_event.h"
 #include "ff_flush.h"
+#include "ff_maintain.h"
 #include "ff_note.h"
+#include "ff_shmem.h"
 #include "ff_stamp.h"
 #include "ff_trigger.h"
 #include "ff_usage.h"
@@ -150,8 +152,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("ff");
 	ff_stamp_init();
 	ff_event_init();
-	ff_usage_init();
-	ff_buffer_init();
+	ff_shmem_init();
 	ff_note_init();
 	ff_flush_init();
 	ff_launcher_init();

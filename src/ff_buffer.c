@@ -52,13 +52,7 @@ more_at(uint32 slot)
 	return (FfSlotMore *) &ff_buffer->slots[slot];
 }
 
-/* Bytes of an exposure's text, and those of it that tell it from others. */
-static inline uint32
-text_len(const FfExposure *exposure)
-{
-	return (uint32) exposure->head_len + exposure->user_len + exposure->rule_len;
-}
-
+/* Bytes of an exposure's text that tell it from others. */
 static inline uint32
 identity_len(const FfExposure *exposure)
 {
@@ -89,7 +83,7 @@ text_equals(const FfSlot *slot, const char *text, uint32 len)
 void
 ff_buffer_text(const FfSlot *slot, char *text)
 {
-	uint32 len = text_len(&slot->exposure);
+	uint32 len = ff_exposure_len(&slot->exposure);
 	uint32 part = Min(len, FF_SLOT_TEXT);
 	uint32 next = slot->more;
 
@@ -110,7 +104,10 @@ take_slot(FfPartition *partition)
 {
 	uint32 slot = partition->free;
 
-	partition->free = ff_buffer_slot(slot)->next;
+	if (slot == FF_NO_SLOT)
+		slot = partition->untouched++;
+	else
+		partition->free = ff_buffer_slot(slot)->next;
 	partition->free_count--;
 	return slot;
 }
@@ -206,7 +203,7 @@ make_entry(FfPartition *partition, int number, FfCell *cell, int database,
 		   const FfExposure *exposure, const char *text)
 {
 	uint32 *bucket = bucket_of(number, exposure->hash);
-	uint32 slot = make_slot(partition, text, text_len(exposure));
+	uint32 slot = make_slot(partition, text, ff_exposure_len(exposure));
 	FfSlot *entry = ff_buffer_slot(slot);
 
 	entry->exposure = *exposure;
@@ -231,7 +228,7 @@ add_one(FfPartition *partition, int number, int database, const FfExposure *expo
 	cell->noted += exposure->count;
 	if (entry != NULL)
 		entry->exposure.count += exposure->count;
-	else if (partition->free_count >= slots_needed(text_len(exposure)))
+	else if (partition->free_count >= slots_needed(ff_exposure_len(exposure)))
 		make_entry(partition, number, cell, database, exposure, text);
 	else
 	{
@@ -391,15 +388,15 @@ ff_buffer_drain(int database, bool with_failed, uint32 *count)
 	return slots;
 }
 
-/*
- * Frees some of the drained slots of a partition from *link on, under one lock: few enough that
- * nobody waits for long. Sets *link to where to go on; false at the end. What was freed is counted
- * by the caller.
- */
 typedef bool (*FfChoice)(const FfSlot *slot, uint32 flush);
 
 #define FF_FREED_AT_ONCE 64
 
+/*
+ * Looks through some of the drained slots of a partition, those after *before, and frees the ones
+ * chosen: under one lock, and so few that nobody waits for long. They count as flushed by a flush,
+ * or with flush 0 as dropped. Sets *before to where to go on; false at the end.
+ */
 static bool
 free_some(int number, int database, uint32 *before, FfChoice choose, uint32 flush, int64 *freed)
 {
@@ -529,7 +526,7 @@ typedef struct FfCopy
 static Size
 copy_size(const FfExposure *exposure)
 {
-	return MAXALIGN(offsetof(FfCopy, text) + text_len(exposure));
+	return MAXALIGN(offsetof(FfCopy, text) + ff_exposure_len(exposure));
 }
 
 /* Bytes that copies of a list take. */

@@ -125,14 +125,20 @@ typedef struct FfDatabase
 	char last_error[256];
 } FfDatabase;
 
+/* Bytes of an exposure's text. */
+static inline uint32
+ff_exposure_len(const FfExposure *exposure)
+{
+	return (uint32) exposure->head_len + exposure->user_len + exposure->rule_len;
+}
+
 #pragma GCC visibility push(hidden)
 
 extern int ff_exposure_buffer_size; /* ff.exposure_buffer_size, in kB */
 extern int ff_exposure_flush_count; /* ff.exposure_flush_count */
 extern int ff_max_databases;        /* ff.max_databases */
 
-/* Asks for shared memory, where the module is preloaded. */
-extern void ff_buffer_init(void);
+/* Whether the module is preloaded, so that there is a buffer. */
 extern bool ff_buffer_exists(void);
 extern uint32 ff_buffer_capacity(void);
 
@@ -144,7 +150,7 @@ extern void ff_buffer_add(const FfExposure *const *exposures, const char *const 
 /* Counts a user id that is too long. */
 extern void ff_buffer_refuse(uint64 hash);
 
-/* ---------- databases (ff_databases.c) ---------- */
+/* ---------- databases (ff_buffer_shmem.c) ---------- */
 
 extern LWLock *ff_buffer_lock(void);
 

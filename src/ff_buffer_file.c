@@ -1,17 +1,14 @@
 /*
  * src/ff_buffer_file.c
- *	  What keeps the exposures over a restart that the last flush didn't write: those noted after
- *it, those that could not be written, and those that are kept in memory.
+ *	  What keeps exposures over a restart that were not flushed: those noted after the last flush,
+ *	  those that could not be written, and those that are kept in memory.
  *
- * The file is made when the server has ended cleanly, and is gone once it is read: after a crash
- * there is none.
+ * How such a file comes and goes is in ff_shmem.h.
  */
 #include "ff_buffer_private.h"
-
-#include <unistd.h>
+#include "ff_shmem.h"
 
 #include "pgstat.h"
-#include "storage/fd.h"
 
 #define BUFFER_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/ff_exposures.stat"
 #define BUFFER_MAGIC 0x66664501 /* grows with the format */
@@ -30,12 +27,6 @@ typedef struct FfWriter
 	bool ok;
 } FfWriter;
 
-static uint32
-text_len(const FfExposure *exposure)
-{
-	return (uint32) exposure->head_len + exposure->user_len + exposure->rule_len;
-}
-
 static void
 write_record(void *arg, const FfExposure *exposure, const char *text)
 {
@@ -46,7 +37,7 @@ write_record(void *arg, const FfExposure *exposure, const char *text)
 	record.database = writer->database;
 	record.exposure = *exposure;
 	writer->ok = writer->ok && fwrite(&record, sizeof(record), 1, writer->file) == 1 &&
-				 fwrite(text, text_len(exposure), 1, writer->file) == 1;
+				 fwrite(text, ff_exposure_len(exposure), 1, writer->file) == 1;
 }
 
 static bool
@@ -81,33 +72,17 @@ is_empty(void)
 void
 ff_buffer_save(void)
 {
-	FILE *file;
-	bool ok;
-
-	if (is_empty())
-		return;
-	file = AllocateFile(BUFFER_FILE ".tmp", PG_BINARY_W);
-	ok = file != NULL && write_all(file);
-	if (file != NULL && FreeFile(file) != 0)
-		ok = false;
-	if (ok)
-		(void) durable_rename(BUFFER_FILE ".tmp", BUFFER_FILE, LOG);
-	else
-	{
-		ereport(LOG, (errcode_for_file_access(),
-					  errmsg("could not write file \"%s\": %m", BUFFER_FILE ".tmp"),
-					  errdetail("Exposures that were not written down are lost.")));
-		unlink(BUFFER_FILE ".tmp");
-	}
+	if (!is_empty())
+		ff_save_file(BUFFER_FILE, write_all, "Exposures that were not written down are lost.");
 }
 
 static bool
 read_record(FILE *file, FfRecord *record, char *text)
 {
 	return fread(record, sizeof(*record), 1, file) == 1 &&
-		   text_len(&record->exposure) <= FF_MAX_EXPOSURE_TEXT &&
+		   ff_exposure_len(&record->exposure) <= FF_MAX_EXPOSURE_TEXT &&
 		   record->exposure.reason < FFE_REASON_COUNT &&
-		   fread(text, text_len(&record->exposure), 1, file) == 1;
+		   fread(text, ff_exposure_len(&record->exposure), 1, file) == 1;
 }
 
 static void
@@ -131,11 +106,5 @@ read_all(FILE *file)
 void
 ff_buffer_restore(void)
 {
-	FILE *file = AllocateFile(BUFFER_FILE, PG_BINARY_R);
-
-	if (file == NULL)
-		return;
-	read_all(file);
-	FreeFile(file);
-	unlink(BUFFER_FILE);
+	ff_restore_file(BUFFER_FILE, read_all);
 }

@@ -12,8 +12,9 @@
 typedef struct FfPartition
 {
 	LWLock *lock;
-	uint32 free; /* the first free slot */
-	uint32 free_count;
+	uint32 free;                         /* the first slot that was in use and is free */
+	uint32 untouched;                    /* the first one that never was: those after it neither */
+	uint32 free_count;                   /* of both kinds */
 	FfCell cells[FLEXIBLE_ARRAY_MEMBER]; /* one for each place of a database */
 } FfPartition;
 
@@ -45,8 +46,7 @@ extern void ff_buffer_load(FfDatabase *database, const FfExposure *exposure, con
 /* The place of a database, claimed if need be; NULL where none is left. Under the lock. */
 extern FfDatabase *ff_claim_database(Oid oid);
 
-/* The file that keeps exposures over a restart (ff_buffer_file.c). */
-extern void ff_buffer_save(void);
+/* Takes back what was kept over a restart (ff_buffer_file.c). */
 extern void ff_buffer_restore(void);
 
 #pragma GCC visibility pop

@@ -3,10 +3,10 @@
  *	  The exposure buffer's shared memory, and the places of databases in it.
  */
 #include "ff_buffer_private.h"
+#include "ff_shmem.h"
 
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
-#include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
@@ -16,9 +16,6 @@ int ff_exposure_buffer_size = 32768;
 int ff_max_databases = 64;
 
 FfBuffer *ff_buffer = NULL;
-
-static shmem_request_hook_type previous_request = NULL;
-static shmem_startup_hook_type previous_startup = NULL;
 
 /* ---------- sizes ---------- */
 
@@ -81,19 +78,17 @@ ff_init_cell(FfCell *cell)
 	cell->drained.first = cell->drained.last = FF_NO_SLOT;
 }
 
-/* All slots of a partition are free at first, in their order. */
+/* Slots are not written to before they are used, so that memory is taken as it is needed. */
 static void
 init_partition(int number, LWLock *lock)
 {
 	FfPartition *partition =
 		(FfPartition *) (ff_buffer->partitions + ff_buffer->partition_size * number);
-	uint32 first = slots_each() * number;
 
 	partition->lock = lock;
-	partition->free = first;
+	partition->free = FF_NO_SLOT;
+	partition->untouched = slots_each() * number;
 	partition->free_count = slots_each();
-	for (uint32 slot = first; slot < first + slots_each(); slot++)
-		ff_buffer->slots[slot].next = slot + 1;
 	for (int i = 0; i < ff_max_databases; i++)
 		ff_init_cell(&partition->cells[i]);
 }
@@ -122,52 +117,23 @@ init_buffer(void)
 	}
 }
 
-static void
-request(void)
+void
+ff_buffer_request(void)
 {
-	if (previous_request != NULL)
-		previous_request();
 	RequestAddinShmemSpace(total_size());
 	RequestNamedLWLockTranche(TRANCHE, 1 + FF_PARTITIONS);
 }
 
-/* At the end of the postmaster, which is the last to go. */
-static void
-save(int code, Datum arg)
-{
-	(void) arg;
-	if (code == 0)
-		ff_buffer_save();
-}
-
-static void
-startup(void)
+void
+ff_buffer_startup(void)
 {
 	bool exists;
 
-	if (previous_startup != NULL)
-		previous_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	ff_buffer = ShmemInitStruct("ff exposures", total_size(), &exists);
-	if (!exists)
-	{
-		init_buffer();
-		ff_buffer_restore();
-	}
-	LWLockRelease(AddinShmemInitLock);
-	if (!IsUnderPostmaster)
-		on_shmem_exit(save, (Datum) 0);
-}
-
-void
-ff_buffer_init(void)
-{
-	if (!process_shared_preload_libraries_in_progress)
+	if (exists)
 		return;
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	init_buffer();
+	ff_buffer_restore();
 }
 
 /* ---------- databases ---------- */

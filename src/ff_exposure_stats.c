@@ -15,6 +15,13 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+static Datum
+optional_text(const char *string, bool *isnull)
+{
+	*isnull = string == NULL;
+	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
+}
+
 /* ---------- what is in it ---------- */
 
 #define EXPOSURE_COLUMNS 9
@@ -31,14 +38,10 @@ put_exposure(void *arg, const FfExposure *exposure, const char *text)
 	values[0] = CStringGetTextDatum(row.name_space);
 	values[1] = CStringGetTextDatum(row.flag_key);
 	values[2] = CStringGetTextDatum(row.variant_key);
-	nulls[3] = row.user_id == NULL;
-	if (row.user_id != NULL)
-		values[3] = CStringGetTextDatum(row.user_id);
+	values[3] = optional_text(row.user_id, &nulls[3]);
 	values[4] = TimestampTzGetDatum(exposure->time);
 	values[5] = CStringGetTextDatum(ffe_reason_name((ffe_reason) exposure->reason));
-	nulls[6] = row.rule_id == NULL;
-	if (row.rule_id != NULL)
-		values[6] = CStringGetTextDatum(row.rule_id);
+	values[6] = optional_text(row.rule_id, &nulls[6]);
 	values[7] = Int64GetDatum(exposure->version);
 	values[8] = Int64GetDatum(exposure->count);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -162,13 +165,6 @@ find_problem(const char **hint)
 		return "no worker is there: exposures stay in memory";
 	}
 	return NULL;
-}
-
-static Datum
-optional_text(const char *string, bool *isnull)
-{
-	*isnull = string == NULL;
-	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
 }
 
 PG_FUNCTION_INFO_V1(ff_status);

@@ -164,7 +164,7 @@ is_written(const FfSlot *slot)
 void
 ff_fill_row(FfRow *row, const FfExposure *exposure, const char *text)
 {
-	char *copy = palloc((Size) exposure->head_len + exposure->user_len + exposure->rule_len + 2);
+	char *copy = palloc(ff_exposure_len(exposure) + 2);
 	char *user = copy + exposure->head_len;
 	char *rule = user + exposure->user_len + 1;
 

@@ -44,7 +44,6 @@ typedef struct FfRow
 extern int ff_exposure_sink;        /* ff.exposure_sink */
 extern char *ff_exposure_directory; /* ff.exposure_directory */
 extern int ff_exposure_file_size;   /* ff.exposure_file_size, in kB */
-extern int ff_exposure_retention;   /* ff.exposure_retention, in seconds; 0: for ever */
 
 extern void ff_flush_init(void);
 

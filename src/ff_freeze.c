@@ -37,17 +37,6 @@ read_member(const FfTable *table, const char *name, HeapTuple row, TupleDesc des
 	return node;
 }
 
-/* A member of a member, missing also where that is no object. */
-static ffe_node
-inner_member(const ffe_node *object, const char *name)
-{
-	ffe_node node = {.kind = FFE_MISSING};
-
-	if (object->kind == FFE_OBJECT)
-		(void) ff_jsonb_reader.member(object, name, strlen(name), &node);
-	return node;
-}
-
 /* The value of a node as a jsonb of its own. */
 static Jsonb *
 node_value(const ffe_node *node)
@@ -71,7 +60,7 @@ static bool
 is_active(const FfTable *table, HeapTuple row, TupleDesc desc)
 {
 	ffe_node experiment = read_member(table, "experiment", row, desc);
-	ffe_node active = inner_member(&experiment, "active");
+	ffe_node active = ff_jsonb_member(&experiment, "active");
 
 	return active.kind == FFE_BOOL && active.u.boolean;
 }
@@ -82,7 +71,7 @@ is_active(const FfTable *table, HeapTuple row, TupleDesc desc)
 static char *
 bucketing_member(const ffe_node *bucketing, const char *name, const char *fallback)
 {
-	ffe_node node = inner_member(bucketing, name);
+	ffe_node node = ff_jsonb_member(bucketing, name);
 
 	return node.kind == FFE_STRING ? pnstrdup(node.u.str, node.len) : pstrdup(fallback);
 }
@@ -120,8 +109,8 @@ read_rules(const ffe_node *list, uint32 *count)
 		ffe_node rule;
 
 		ff_jsonb_reader.element(list, i, &rule);
-		rules[i].id = inner_member(&rule, "id");
-		rules[i].serve = inner_member(&rule, "serve");
+		rules[i].id = ff_jsonb_member(&rule, "id");
+		rules[i].serve = ff_jsonb_member(&rule, "serve");
 		if (rules[i].id.kind != FFE_STRING)
 			rules[i].nth = unnamed++;
 	}

@@ -17,10 +17,12 @@ typedef struct FfUpkeep
 
 #pragma GCC visibility push(hidden)
 
+extern int ff_exposure_retention; /* ff.exposure_retention, in seconds; 0: for ever */
+
 /* Each of these can be a transaction of its own. They raise errors, as of a lock timeout. */
 extern void ff_make_partitions(FfUpkeep *upkeep);
 extern void ff_drop_partitions(FfUpkeep *upkeep);
-extern void ff_check_sample_ratios(FfUpkeep *upkeep);
+extern void ff_check_sample_ratios(void);
 
 #pragma GCC visibility pop
 

@@ -12,19 +12,16 @@
  * less, and never anything wrong.
  */
 #include "ff_usage.h"
+#include "ff_shmem.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-#include <unistd.h>
 
 #include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
-#include "storage/fd.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
@@ -71,9 +68,6 @@ typedef struct FfUsageRecord
 static FfUsageState *state = NULL;
 static HTAB *table = NULL;
 
-static shmem_request_hook_type previous_request = NULL;
-static shmem_startup_hook_type previous_startup = NULL;
-
 /* ---------- the file ---------- */
 
 static void
@@ -94,19 +88,6 @@ read_records(FILE *file)
 	}
 }
 
-/* The file is gone once it is read: after a crash there is none. */
-static void
-load(void)
-{
-	FILE *file = AllocateFile(USAGE_FILE, PG_BINARY_R);
-
-	if (file == NULL)
-		return;
-	read_records(file);
-	FreeFile(file);
-	unlink(USAGE_FILE);
-}
-
 static bool
 write_records(FILE *file)
 {
@@ -125,74 +106,36 @@ write_records(FILE *file)
 	return ok;
 }
 
-/* At the end of the postmaster, which is the last to go. */
-static void
-save(int code, Datum arg)
+void
+ff_usage_save(void)
 {
-	FILE *file;
-	bool ok;
-
-	(void) arg;
-	if (code != 0 || state == NULL)
-		return;
-	file = AllocateFile(USAGE_FILE ".tmp", PG_BINARY_W);
-	ok = file != NULL && write_records(file);
-	if (file != NULL && FreeFile(file) != 0)
-		ok = false;
-	if (ok)
-		(void) durable_rename(USAGE_FILE ".tmp", USAGE_FILE, LOG);
-	else
-	{
-		ereport(LOG, (errcode_for_file_access(),
-					  errmsg("could not write file \"%s\": %m", USAGE_FILE ".tmp")));
-		unlink(USAGE_FILE ".tmp");
-	}
+	ff_save_file(USAGE_FILE, write_records, NULL);
 }
 
 /* ---------- shared memory ---------- */
 
-static void
-request(void)
+void
+ff_usage_request(void)
 {
-	if (previous_request != NULL)
-		previous_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(FfUsageState)));
 	RequestAddinShmemSpace(hash_estimate_size(ff_max_tracked_flags, sizeof(FfUsage)));
 	RequestNamedLWLockTranche("ff", 1);
 }
 
-static void
-startup(void)
+void
+ff_usage_startup(void)
 {
 	HASHCTL control = {.keysize = sizeof(FfUsageKey), .entrysize = sizeof(FfUsage)};
 	bool exists;
 
-	if (previous_startup != NULL)
-		previous_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	state = ShmemInitStruct("ff usage", sizeof(FfUsageState), &exists);
 	table = ShmemInitHash("ff usage table", ff_max_tracked_flags, ff_max_tracked_flags, &control,
 						  HASH_ELEM | HASH_BLOBS);
-	if (!exists)
-	{
-		state->lock = &GetNamedLWLockTranche("ff")->lock;
-		state->since = GetCurrentTimestamp();
-		load();
-	}
-	LWLockRelease(AddinShmemInitLock);
-	if (!IsUnderPostmaster)
-		on_shmem_exit(save, (Datum) 0);
-}
-
-void
-ff_usage_init(void)
-{
-	if (!process_shared_preload_libraries_in_progress)
+	if (exists)
 		return;
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	state->lock = &GetNamedLWLockTranche("ff")->lock;
+	state->since = GetCurrentTimestamp();
+	ff_restore_file(USAGE_FILE, read_records);
 }
 
 bool

@@ -17,9 +17,6 @@
 extern int ff_max_tracked_flags; /* ff.max_tracked_flags */
 extern int ff_stale_after;       /* ff.stale_after, in seconds */
 
-/* Asks for shared memory, where the module is preloaded. */
-extern void ff_usage_init(void);
-
 /* Whether evaluations are noted at all. */
 extern bool ff_usage_is_kept(void);
 
