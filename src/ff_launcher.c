@@ -145,6 +145,23 @@ forget_databases(void)
 
 /* ---------- their workers ---------- */
 
+/* A worker that ended is missed where the database still has a place: take_wishes sees that. */
+static void
+see_whether_ended(FfPost *post)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	pid_t pid;
+
+	if (GetBackgroundWorkerPid(post->worker, &pid) != BGWH_STOPPED)
+		return;
+	pfree(post->worker);
+	post->worker = NULL;
+	if (TimestampDifferenceExceeds(post->started, now, LIVED_LONG))
+		post->retry = 0;
+	post->not_before = TimestampTzPlusMilliseconds(now, post->retry);
+	post->retry = post->retry == 0 ? FIRST_RETRY : Min(2 * post->retry, LAST_RETRY);
+}
+
 /* Takes notice of what was asked for, and until when somebody wants the database for himself. */
 static void
 take_wishes(void)
@@ -160,41 +177,15 @@ take_wishes(void)
 		if (database == NULL)
 			continue;
 		if (database->is_wanted)
+		{
 			post->retry = 0;
+			post->not_before = 0;
+		}
 		post->is_wanted = post->is_wanted || database->is_wanted || post->worker == NULL;
 		database->is_wanted = false;
 		post->not_before = Max(post->not_before, database->aside_until);
 	}
 	LWLockRelease(ff_buffer_lock());
-}
-
-/* Whether the database still has a place, so that its worker is missed. */
-static bool
-has_place(Oid oid)
-{
-	bool found;
-
-	LWLockAcquire(ff_buffer_lock(), LW_SHARED);
-	found = ff_find_database(oid) != NULL;
-	LWLockRelease(ff_buffer_lock());
-	return found;
-}
-
-static void
-see_whether_ended(FfPost *post)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	pid_t pid;
-
-	if (GetBackgroundWorkerPid(post->worker, &pid) != BGWH_STOPPED)
-		return;
-	pfree(post->worker);
-	post->worker = NULL;
-	post->is_wanted = post->is_wanted || has_place(post->database);
-	if (TimestampDifferenceExceeds(post->started, now, LIVED_LONG))
-		post->retry = 0;
-	post->not_before = TimestampTzPlusMilliseconds(now, post->retry);
-	post->retry = post->retry == 0 ? FIRST_RETRY : Min(2 * post->retry, LAST_RETRY);
 }
 
 static void
@@ -233,9 +224,21 @@ start(FfPost *post)
 	has_complained = true;
 }
 
-/* Sees to all posts; how long until one of them has to be seen to again. */
+static void
+see_which_ended(void)
+{
+	ListCell *cell;
+
+	foreach (cell, posts)
+	{
+		if (((FfPost *) lfirst(cell))->worker != NULL)
+			see_whether_ended(lfirst(cell));
+	}
+}
+
+/* Starts those that are wanted; how long until one of them has to be seen to again. */
 static long
-see_to_workers(void)
+start_workers(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AGAIN);
@@ -245,8 +248,6 @@ see_to_workers(void)
 	{
 		FfPost *post = lfirst(cell);
 
-		if (post->worker != NULL)
-			see_whether_ended(post);
 		if (post->exists && post->worker == NULL && post->is_wanted && post->not_before <= now)
 			start(post);
 		if (post->exists && post->worker == NULL && post->is_wanted)
@@ -277,21 +278,11 @@ ff_launcher_main(Datum arg)
 	ff_set_launcher(&MyProc->procLatch);
 	while (!ShutdownRequestPending)
 	{
-		long timeout;
-
 		list_databases();
+		see_which_ended();
 		forget_databases();
 		take_wishes();
-		timeout = see_to_workers();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		(void) ff_wait(start_workers());
 	}
 	proc_exit(0);
 }

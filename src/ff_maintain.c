@@ -7,7 +7,6 @@
  * that is waited for only briefly, because all who come after wait behind us. Who reads for long
  * puts the dropping off to the next time, and holds up nobody.
  */
-#include "ff_flush.h"
 #include "ff_maintain.h"
 #include "ff_spi.h"
 
@@ -27,32 +26,30 @@
 
 int ff_exposure_retention = 90 * SECS_PER_DAY;
 
-/* The first column of the first row of what was asked; NULL: there is none. */
-static char *
-first_value(int row)
-{
-	if ((uint64) row >= SPI_processed)
-		return NULL;
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1);
-}
-
 static void
 ask(const char *sql)
 {
 	ff_query(sql, false, 0, NULL, NULL, NULL);
 }
 
-/* ---------- making partitions ---------- */
-
-/* A day as SQL and names spell it: `part` is what to append to a format's days from today. */
-static char *
-day_name(int day)
+/* The rows of what was asked, whose columns are texts: column i of row r at [r * columns + i]. */
+static char **
+answers(int columns, int *rows)
 {
-	ask(psprintf("SELECT pg_catalog.to_char((pg_catalog.now() AT TIME ZONE 'UTC')"
-				 " OPERATOR(pg_catalog.+) '%d days'::pg_catalog.interval, 'YYYYMMDD')",
-				 day));
-	return first_value(0);
+	SPITupleTable *table = SPI_tuptable;
+	char **values;
+
+	*rows = (int) SPI_processed;
+	values = palloc(sizeof(char *) * (Size) (*rows * columns + 1));
+	for (int r = 0; r < *rows; r++)
+	{
+		for (int i = 0; i < columns; i++)
+			values[r * columns + i] = SPI_getvalue(table->vals[r], table->tupdesc, i + 1);
+	}
+	return values;
 }
+
+/* ---------- making partitions ---------- */
 
 static bool
 exists(const char *table)
@@ -75,30 +72,35 @@ move_rows(const char *day, const char *next)
 						day, next, day));
 }
 
-static bool
-make_partition(int day)
+static void
+make_partition(const char *day, const char *next)
 {
-	char *name = day_name(day);
-	char *next = day_name(day + 1);
-
-	if (exists(psprintf("ff.exposures_%s", name)))
-		return false;
-	ff_run(psprintf("CREATE TABLE ff.exposures_%s (LIKE ff.exposures INCLUDING ALL)", name));
-	move_rows(name, next);
+	ff_run(psprintf("CREATE TABLE ff.exposures_%s (LIKE ff.exposures INCLUDING ALL)", day));
+	move_rows(day, next);
 	ff_run(psprintf("ALTER TABLE ff.exposures ATTACH PARTITION ff.exposures_%s"
 					" FOR VALUES FROM ('%s 00:00+00') TO ('%s 00:00+00')",
-					name, name, next));
-	return true;
+					day, day, next));
 }
+
+/* Days without a partition, each with the day after it, as SQL and names spell them. */
+static const char missing_days[] =
+	"SELECT day, next FROM (SELECT pg_catalog.to_char(t, 'YYYYMMDD') AS day,"
+	" pg_catalog.to_char(t OPERATOR(pg_catalog.+) '1 day'::pg_catalog.interval, 'YYYYMMDD') AS next"
+	" FROM (SELECT (pg_catalog.now() AT TIME ZONE 'UTC') OPERATOR(pg_catalog.+)"
+	" pg_catalog.make_interval(days => n) AS t FROM pg_catalog.generate_series(%d, %d) n) u) d"
+	" WHERE pg_catalog.to_regclass(pg_catalog.concat('ff.exposures_', day)) IS NULL ORDER BY day";
 
 static int
 make_partitions(void)
 {
-	int made = 0;
+	char **days;
+	int count;
 
-	for (int day = -DAYS_BEHIND; day <= DAYS_AHEAD; day++)
-		made += make_partition(day);
-	return made;
+	ask(psprintf(missing_days, -DAYS_BEHIND, DAYS_AHEAD));
+	days = answers(2, &count);
+	for (int i = 0; i < count; i++)
+		make_partition(days[2 * i], days[2 * i + 1]);
+	return count;
 }
 
 /* ---------- dropping them ---------- */
@@ -120,10 +122,7 @@ drop_partitions(void)
 	int count;
 
 	ask(psprintf(old_partitions, ff_exposure_retention));
-	count = (int) SPI_processed;
-	names = palloc(sizeof(char *) * (Size) (count + 1));
-	for (int i = 0; i < count; i++)
-		names[i] = first_value(i);
+	names = answers(1, &count);
 	for (int i = 0; i < count; i++)
 		ff_run(psprintf("DROP TABLE %s", names[i]));
 	return count;
@@ -146,21 +145,18 @@ delete_rows(void)
 static void
 check_sample_ratios(void)
 {
-	SPITupleTable *rows;
-	uint64 count;
+	char **bad;
+	int count;
 
 	ask("INSERT INTO ff.sample_ratio_warnings (namespace, flag_key, day)"
 		" SELECT DISTINCT namespace, flag_key, (pg_catalog.now() AT TIME ZONE 'UTC')::date"
-		" FROM ff.sample_ratio WHERE warning AND active ON CONFLICT (namespace, flag_key, day) DO "
-		"NOTHING"
-		" RETURNING flag_key, namespace");
-	rows = SPI_tuptable;
-	count = SPI_processed;
-	for (uint64 i = 0; i < count; i++)
+		" FROM ff.sample_ratio WHERE warning AND active"
+		" ON CONFLICT (namespace, flag_key, day) DO NOTHING RETURNING flag_key, namespace");
+	bad = answers(2, &count);
+	for (int i = 0; i < count; i++)
 		ereport(WARNING,
 				(errmsg("sample ratio mismatch in the experiment of flag \"%s\", namespace \"%s\"",
-						SPI_getvalue(rows->vals[i], rows->tupdesc, 1),
-						SPI_getvalue(rows->vals[i], rows->tupdesc, 2)),
+						bad[2 * i], bad[2 * i + 1]),
 				 errdetail("Users are not spread over its variants as configured."),
 				 errhint(
 					 "SELECT * FROM ff.sample_ratio; don't trust its outcomes before the cause is "
@@ -207,11 +203,10 @@ ff_drop_partitions(FfUpkeep *upkeep)
 }
 
 void
-ff_check_sample_ratios(FfUpkeep *upkeep)
+ff_check_sample_ratios(void)
 {
 	FfCaller caller = begin();
 
-	(void) upkeep;
 	check_sample_ratios();
 	ff_leave(&caller);
 }
@@ -230,7 +225,7 @@ ff_maintain(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	ff_make_partitions(&upkeep);
 	ff_drop_partitions(&upkeep);
-	ff_check_sample_ratios(&upkeep);
+	ff_check_sample_ratios();
 	values[0] = Int32GetDatum(upkeep.made);
 	values[1] = Int32GetDatum(upkeep.dropped);
 	values[2] = Int64GetDatum(upkeep.deleted);

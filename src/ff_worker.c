@@ -91,16 +91,11 @@ find_extension(void *extension)
 	*(Oid *) extension = get_extension_oid("ff", true);
 }
 
-typedef struct FfFlushing
-{
-	bool with_failed;
-} FfFlushing;
-
 static void
-flush(void *arg)
+flush(void *with_failed)
 {
 	pgstat_report_activity(STATE_RUNNING, "flush exposures");
-	(void) ff_flush(((FfFlushing *) arg)->with_failed);
+	(void) ff_flush(*(bool *) with_failed);
 }
 
 static void
@@ -120,8 +115,9 @@ drop_partitions(void *arg)
 static void
 check_sample_ratios(void *arg)
 {
+	(void) arg;
 	pgstat_report_activity(STATE_RUNNING, "check sample ratios of experiments");
-	ff_check_sample_ratios(arg);
+	ff_check_sample_ratios();
 }
 
 /* ---------- the schedule ---------- */
@@ -139,7 +135,7 @@ do_upkeep(FfSchedule *schedule)
 	bool done = run(make_partitions, &upkeep);
 
 	done = run(drop_partitions, &upkeep) && done;
-	done = run(check_sample_ratios, &upkeep) && done;
+	done = run(check_sample_ratios, NULL) && done;
 	schedule->next_upkeep = after(done ? UPKEEP_INTERVAL : UPKEEP_RETRY);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -148,9 +144,7 @@ do_upkeep(FfSchedule *schedule)
 static void
 do_flush(FfSchedule *schedule, bool with_failed)
 {
-	FfFlushing flushing = {with_failed};
-
-	if (run(flush, &flushing))
+	if (run(flush, &with_failed))
 	{
 		schedule->retry = 0;
 		schedule->next_flush = after(ff_exposure_flush_interval);
@@ -166,10 +160,10 @@ do_flush(FfSchedule *schedule, bool with_failed)
 static bool
 has_enough(void)
 {
-	const FfDatabase *database = ff_own_database();
+	FfDatabase *database = ff_own_database();
 
-	return database != NULL && pg_atomic_read_u32(&((FfDatabase *) database)->fresh) >=
-								   (uint32) ff_exposure_flush_count;
+	return database != NULL &&
+		   pg_atomic_read_u32(&database->fresh) >= (uint32) ff_exposure_flush_count;
 }
 
 static void
@@ -254,20 +248,26 @@ set_up(void)
 	job_context = AllocSetContextCreate(TopMemoryContext, "ff worker", ALLOCSET_DEFAULT_SIZES);
 }
 
+bool
+ff_wait(long milliseconds)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (!ConfigReloadPending)
+		return false;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	return true;
+}
+
 /* Waits for something to do; false when it is time to go. */
 static bool
 wait_for_work(FfSchedule *schedule)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 time_to_wait(schedule), PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
+	if (ff_wait(time_to_wait(schedule)))
 		schedule->next_flush = Min(schedule->next_flush, after(ff_exposure_flush_interval));
-	}
 	return !ShutdownRequestPending && !must_step_aside();
 }
 

@@ -14,6 +14,12 @@
 
 extern int ff_exposure_flush_interval; /* ff.exposure_flush_interval, in milliseconds */
 
+/*
+ * Waits until the latch is set, or for as long, as a worker or the launcher has to. Whether
+ * settings were read anew.
+ */
+extern bool ff_wait(long milliseconds);
+
 /* Registers the launcher, and the hooks by which it learns what changes. */
 extern void ff_launcher_init(void);
 
