@@ -12,7 +12,8 @@ my $node = Ff::cluster('exposures', q{shared_preload_libraries = 'ff'}, 'ff.expo
 	'max_prepared_transactions = 5');
 
 sub ask { my ($sql, $database) = @_; return $node->safe_psql($database // 'postgres', $sql); }
-sub wait_for { my ($sql, $database) = @_; $node->poll_query_until($database // 'postgres', $sql) or die "never true: $sql"; return; }
+sub comes_true { my ($sql, $database) = @_; return $node->poll_query_until($database // 'postgres', $sql); }
+sub wait_for { my ($sql) = @_; comes_true(@_) or die "never true: $sql"; return; }
 sub log_contents { return slurp_file($node->logfile); }
 
 my $books = q{SELECT noted = flushed + dropped + buffered AND buffered = (SELECT coalesce(sum(evaluations), 0) FROM ff.exposure_buffer)
@@ -143,16 +144,14 @@ $node->reload;
 ask(q{ALTER TABLE ff.exposures RENAME TO exposures_away; SELECT ff_bool('exp', '{"user_id": "patient"}')});
 wait_for(q{SELECT last_error ~ 'exposures' FROM ff.exposure_stats});
 ask(q{ALTER TABLE ff.exposures_away RENAME TO exposures});
-wait_for(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'patient'});
-pass('the worker tries again after a failure');
+ok(comes_true(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'patient'}), 'the worker tries again after a failure');
 my $blocker = Ff::session($node);
 $blocker->do(q{BEGIN; LOCK TABLE ff.exposures IN ACCESS EXCLUSIVE MODE});
 ask(q{SELECT ff_bool('exp', '{"user_id": "locked"}')});
 wait_for(q{SELECT last_error ~ 'lock timeout' FROM ff.exposure_stats});
 is(ask(q{SELECT user_id FROM ff.exposure_buffer}), 'locked', 'a lock that is not given: kept');
 $blocker->do('ROLLBACK');
-wait_for(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'locked'});
-pass('... and written later');
+ok(comes_true(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'locked'}), '... and written later');
 $blocker->disconnect;
 
 # ---------- the worker's life ----------
@@ -163,27 +162,24 @@ ask(q{SELECT ff_bool('exp', '{"user_id": "terminated"}'); SELECT pg_terminate_ba
 wait_for(qq{SELECT worker_pid <> $old FROM ff.exposure_stats});
 is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id = 'terminated'}), '1', 'a worker that is terminated flushes first, and another one comes');
 ask(q{SELECT count(ff_bool('exp', jsonb_build_object('user_id', 'hundred' || g))) FROM generate_series(1, 150) g});
-wait_for(q{SELECT count(*) >= 100 FROM ff.exposures WHERE user_id LIKE 'hundred%'});
-pass('ff.exposure_flush_count new ones are flushed before the interval is over');
+ok(comes_true(q{SELECT count(*) >= 100 FROM ff.exposures WHERE user_id LIKE 'hundred%'}), 'ff.exposure_flush_count new ones are flushed before the interval is over');
 ask('CREATE DATABASE other');
 ask('CREATE EXTENSION ff', 'other');
-wait_for($worker, 'other');
-pass('a database that gets the extension gets a worker');
+ok(comes_true($worker, 'other'), 'a database that gets the extension gets a worker');
 ask($flag . q{; SELECT ff_bool('exp', '{"user_id": "u"}')}, 'other');
 is(ask(q{SELECT count(*) FROM ff.exposure_buffer}, 'other'), '1', 'its exposures are its own');
 is(ask(q{SELECT count(*) FROM ff.exposure_buffer WHERE user_id = 'u'}), '0', '... and nobody else sees them');
 ask('CREATE DATABASE copy TEMPLATE other');
-pass('a database with a worker can be copied');
+is(ask('SELECT count(*) FROM ff.flags', 'copy'), '1', 'a database with a worker can be copied');
 $node->restart;
 wait_for($worker, 'other');
 wait_for($worker);
 is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id = 'u'}, 'other'), '1', 'after a restart each has its worker; nothing was lost');
 ask('ALTER DATABASE copy RENAME TO copied');
 ask('DROP DATABASE copied');
-pass('a database with a worker can be renamed, and dropped');
+is(ask(q{SELECT count(*) FROM pg_database WHERE datname IN ('copy', 'copied')}), '0', 'a database with a worker can be renamed, and dropped');
 ask('DROP EXTENSION ff', 'other');
-wait_for(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'ff worker' AND datname = 'other'});
-pass('the worker goes with the extension');
+ok(comes_true(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'ff worker' AND datname = 'other'}), 'the worker goes with the extension');
 
 # ---------- memory, and restarts ----------
 $node->append_conf('postgresql.conf', "ff.exposure_sink = 'memory'");
@@ -267,8 +263,7 @@ kill 'KILL', $victim->{pg_pid};
 $node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
 is(ask(q{SELECT string_agg(user_id, ' ') FROM ff.exposures WHERE user_id IN ('written', 'unflushed')}), 'written', 'a crash loses what was not flushed, and no more');
 is(ask($books), 't', '... and the books begin anew');
-wait_for($worker);
-pass('... with a worker');
+ok(comes_true($worker), '... with a worker');
 ok(!-e $node->data_dir . '/pg_stat/ff_exposures.stat', 'nothing is left in a file');
 
 # ---------- not preloaded ----------
