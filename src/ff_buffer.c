@@ -33,11 +33,12 @@ partition_of(uint64 hash)
 	return (int) (hash >> 32) & (FF_PARTITIONS - 1);
 }
 
-static inline uint32 *
-bucket_of(int partition, uint64 hash)
+/* The place that a tag belongs to, or the one that is so many steps after it. */
+static inline FfPlace *
+place_at(int partition, uint32 tag, uint32 steps)
 {
-	return &ff_buffer->buckets[(Size) partition * ff_buffer->buckets_each +
-							   ((uint32) hash & (ff_buffer->buckets_each - 1))];
+	return &ff_buffer->places[(Size) partition * ff_buffer->places_each +
+							  ((tag + steps) & (ff_buffer->places_each - 1))];
 }
 
 FfSlot *
@@ -99,6 +100,16 @@ ff_buffer_text(const FfSlot *slot, char *text)
 
 /* ---------- slots ---------- */
 
+/* All of a slot that will be written to. */
+static inline void
+fetch_slot(uint32 slot)
+{
+	const char *at = (const char *) ff_buffer_slot(slot);
+
+	for (Size i = 0; i < sizeof(FfSlot); i += PG_CACHE_LINE_SIZE / 2)
+		__builtin_prefetch(at + i, 1);
+}
+
 static uint32
 take_slot(FfPartition *partition)
 {
@@ -107,7 +118,11 @@ take_slot(FfPartition *partition)
 	if (slot == FF_NO_SLOT)
 		slot = partition->untouched++;
 	else
+	{
 		partition->free = ff_buffer_slot(slot)->next;
+		if (partition->free != FF_NO_SLOT)
+			fetch_slot(partition->free);
+	}
 	partition->free_count--;
 	return slot;
 }
@@ -117,7 +132,12 @@ give_slot(FfPartition *partition, uint32 slot)
 {
 	ff_buffer_slot(slot)->next = partition->free;
 	partition->free = slot;
-	partition->free_count++;
+	if (++partition->free_count < ff_buffer->slots_each)
+		return;
+
+	/* all of them are free: they are taken in the order that they lie in again */
+	partition->free = FF_NO_SLOT;
+	partition->untouched = partition->first;
 }
 
 static uint32
@@ -158,16 +178,38 @@ append(FfSlotList *list, uint32 slot)
 	list->last = slot;
 }
 
-/* Takes a slot out of its bucket, and frees it. It must be in no list. */
+/*
+ * Frees a place of the table. Of the places after it, up to the next free one, those that would not
+ * be found any more are moved up.
+ */
+static void
+free_place(int number, uint32 tag, uint32 slot)
+{
+	uint32 mask = ff_buffer->places_each - 1;
+	uint32 hole = tag;
+
+	while (place_at(number, hole, 0)->slot != slot)
+		hole++;
+	for (uint32 at = hole + 1; place_at(number, at, 0)->slot != FF_NO_SLOT; at++)
+	{
+		FfPlace *place = place_at(number, at, 0);
+
+		/* it belongs behind the hole, where its way from home is shorter than from the hole */
+		if (((at - place->tag) & mask) < ((at - hole) & mask))
+			continue;
+		*place_at(number, hole, 0) = *place;
+		hole = at;
+	}
+	place_at(number, hole, 0)->slot = FF_NO_SLOT;
+}
+
+/* Takes a slot out of the table, and frees it. It must be in no list. */
 static void
 free_slot(FfPartition *partition, int number, uint32 slot)
 {
-	uint32 *link = bucket_of(number, ff_buffer_slot(slot)->exposure.hash);
 	uint32 more = ff_buffer_slot(slot)->more;
 
-	while (*link != slot)
-		link = &ff_buffer_slot(*link)->next;
-	*link = ff_buffer_slot(slot)->next;
+	free_place(number, (uint32) ff_buffer_slot(slot)->exposure.hash, slot);
 	while (more != FF_NO_SLOT)
 	{
 		uint32 next = more_at(more)->next;
@@ -184,25 +226,39 @@ static FfSlot *
 find_entry(int number, const FfCell *cell, int database, const FfExposure *exposure,
 		   const char *text)
 {
-	for (uint32 slot = *bucket_of(number, exposure->hash); slot != FF_NO_SLOT;)
-	{
-		FfSlot *entry = ff_buffer_slot(slot);
+	const FfPlace *place;
 
-		if (entry->exposure.hash == exposure->hash && entry->database == database &&
-			entry->window == cell->window && entry->exposure.head_len == exposure->head_len &&
+	for (uint32 steps = 0;
+		 (place = place_at(number, (uint32) exposure->hash, steps))->slot != FF_NO_SLOT; steps++)
+	{
+		FfSlot *entry = ff_buffer_slot(place->slot);
+
+		if (place->tag == (uint32) exposure->hash && entry->exposure.hash == exposure->hash &&
+			entry->database == database && entry->window == cell->window &&
+			entry->exposure.head_len == exposure->head_len &&
 			entry->exposure.user_len == exposure->user_len &&
 			text_equals(entry, text, identity_len(exposure)))
 			return entry;
-		slot = entry->next;
 	}
 	return NULL;
+}
+
+static void
+put_place(int number, uint32 tag, uint32 slot)
+{
+	FfPlace *place;
+	uint32 steps = 0;
+
+	while ((place = place_at(number, tag, steps))->slot != FF_NO_SLOT)
+		steps++;
+	place->tag = tag;
+	place->slot = slot;
 }
 
 static void
 make_entry(FfPartition *partition, int number, FfCell *cell, int database,
 		   const FfExposure *exposure, const char *text)
 {
-	uint32 *bucket = bucket_of(number, exposure->hash);
 	uint32 slot = make_slot(partition, text, ff_exposure_len(exposure));
 	FfSlot *entry = ff_buffer_slot(slot);
 
@@ -211,8 +267,7 @@ make_entry(FfPartition *partition, int number, FfCell *cell, int database,
 	entry->database = (uint16) database;
 	entry->attempts = 0;
 	entry->flush = 0;
-	entry->next = *bucket;
-	*bucket = slot;
+	put_place(number, (uint32) exposure->hash, slot);
 	append(&cell->fresh, slot);
 	cell->entries++;
 }
@@ -251,43 +306,53 @@ count_fresh(FfDatabase *database, uint32 made)
 		SetLatch(database->latch);
 }
 
-/* Adds the exposures of a batch that belong to one partition, under one lock. */
-static void
-add_to_partition(FfDatabase *database, int number, const FfExposure *const *exposures,
-				 const char *const *texts, const uint16 *which, int count)
+/*
+ * Adds the exposures of a batch that belong to one partition, under one lock. False: somebody has
+ * it, and we are not to wait.
+ */
+static bool
+add_to_partition(FfDatabase *database, int number, const FfNote *const *notes, const uint16 *which,
+				 int count, bool wait)
 {
 	FfPartition *partition = partition_at(number);
 	int place = ff_database_number(database);
 	uint32 made = 0;
 
-	LWLockAcquire(partition->lock, LW_EXCLUSIVE);
+	if (!LWLockConditionalAcquire(partition->lock, LW_EXCLUSIVE))
+	{
+		if (!wait)
+			return false;
+		LWLockAcquire(partition->lock, LW_EXCLUSIVE);
+	}
 
 	/* who releases a database first takes its name away, and then looks into each partition */
 	if (likely(database->oid == MyDatabaseId))
 	{
 		for (int i = 0; i < count; i++)
-			made += add_one(partition, number, place, exposures[which[i]], texts[which[i]]);
+			made += add_one(partition, number, place, &notes[which[i]]->exposure,
+							notes[which[i]]->text);
 	}
 	LWLockRelease(partition->lock);
 	if (made > 0)
 		count_fresh(database, made);
+	return true;
 }
 
 /* Sorts a batch by partition: those of partition p are at which[ends[p - 1]] to which[ends[p]]. */
 static void
-sort_batch(const FfExposure *const *exposures, int count, uint16 *which, uint16 *ends)
+sort_batch(const FfNote *const *notes, int count, uint16 *which, uint16 *ends)
 {
 	memset(ends, 0, sizeof(uint16) * FF_PARTITIONS);
 	for (int i = 0; i < count; i++)
-		ends[partition_of(exposures[i]->hash)]++;
+		ends[partition_of(notes[i]->exposure.hash)]++;
 	for (int p = 1; p < FF_PARTITIONS; p++)
 		ends[p] += ends[p - 1];
 	for (int i = count - 1; i >= 0; i--)
 	{
-		int p = partition_of(exposures[i]->hash);
+		int p = partition_of(notes[i]->exposure.hash);
 
 		which[--ends[p]] = (uint16) i;
-		__builtin_prefetch(bucket_of(p, exposures[i]->hash));
+		__builtin_prefetch(place_at(p, (uint32) notes[i]->exposure.hash, 0), 1);
 	}
 
 	/* where each began is where the one before it ends */
@@ -295,24 +360,51 @@ sort_batch(const FfExposure *const *exposures, int count, uint16 *which, uint16 
 	ends[FF_PARTITIONS - 1] = (uint16) count;
 }
 
-void
-ff_buffer_add(const FfExposure *const *exposures, const char *const *texts, int count)
+/* Moves those of the partitions whose bits are set to the front. Returns how many they are. */
+static int
+left_over(const FfNote **notes, int count, uint32 partitions)
+{
+	int left = 0;
+
+	if (partitions == 0)
+		return 0;
+	for (int i = 0; i < count; i++)
+	{
+		if (partitions & (UINT32_C(1) << partition_of(notes[i]->exposure.hash)))
+			notes[left++] = notes[i];
+	}
+	return left;
+}
+
+StaticAssertDecl(FF_PARTITIONS <= 32, "each partition has a bit");
+
+int
+ff_buffer_add(const FfNote **notes, int count, bool wait)
 {
 	FfDatabase *database = ff_own_database();
 	uint16 which[FF_BATCH];
 	uint16 ends[FF_PARTITIONS];
+	uint32 busy = 0;
 
 	Assert(count <= FF_BATCH);
 	if (database == NULL)
-		return;
-	sort_batch(exposures, count, which, ends);
-	for (int p = 0; p < FF_PARTITIONS; p++)
+		return 0;
+	sort_batch(notes, count, which, ends);
+	for (int pass = 0; pass < (wait ? 2 : 1); pass++)
 	{
-		int begin = p == 0 ? 0 : ends[p - 1];
+		uint32 left = pass == 0 ? UINT32_MAX : busy;
 
-		if (ends[p] > begin)
-			add_to_partition(database, p, exposures, texts, which + begin, ends[p] - begin);
+		for (int p = 0; p < FF_PARTITIONS; p++)
+		{
+			int begin = p == 0 ? 0 : ends[p - 1];
+
+			if (ends[p] == begin || (left & (UINT32_C(1) << p)) == 0)
+				continue;
+			if (!add_to_partition(database, p, notes, which + begin, ends[p] - begin, pass > 0))
+				busy |= UINT32_C(1) << p;
+		}
 	}
+	return wait ? 0 : left_over(notes, count, busy);
 }
 
 /* Nobody else is there yet. */
@@ -517,16 +609,10 @@ ff_buffer_counts(int database, FfExposureCounts *counts)
 	}
 }
 
-typedef struct FfCopy
-{
-	FfExposure exposure;
-	char text[FLEXIBLE_ARRAY_MEMBER];
-} FfCopy;
-
 static Size
 copy_size(const FfExposure *exposure)
 {
-	return MAXALIGN(offsetof(FfCopy, text) + ff_exposure_len(exposure));
+	return MAXALIGN(offsetof(FfNote, text) + ff_exposure_len(exposure));
 }
 
 /* Bytes that copies of a list take. */
@@ -545,7 +631,7 @@ copy_list(const FfSlotList *list, char *to)
 {
 	for (uint32 slot = list->first; slot != FF_NO_SLOT; slot = ff_buffer_slot(slot)->after)
 	{
-		FfCopy *copy = (FfCopy *) to;
+		FfNote *copy = (FfNote *) to;
 
 		copy->exposure = ff_buffer_slot(slot)->exposure;
 		ff_buffer_text(ff_buffer_slot(slot), copy->text);
@@ -571,7 +657,7 @@ ff_buffer_list(int database, void (*put)(void *arg, const FfExposure *exposure, 
 		LWLockRelease(partition->lock);
 		for (char *at = copies; at < end;)
 		{
-			FfCopy *copy = (FfCopy *) at;
+			FfNote *copy = (FfNote *) at;
 
 			CHECK_FOR_INTERRUPTS();
 			put(arg, &copy->exposure, copy->text);

@@ -43,7 +43,7 @@
  */
 typedef struct FfExposure
 {
-	uint64 hash; /* of head and user */
+	uint64 hash; /* of head and user; a flag whose salt changes has others */
 	int64 count; /* evaluations */
 	TimestampTz time;
 	TimestampTz started; /* of the experiment's run; DT_NOBEGIN: not said */
@@ -54,10 +54,17 @@ typedef struct FfExposure
 	uint8 reason;    /* ffe_reason */
 } FfExposure;
 
+/* An exposure with its text, in the memory of a process. */
+typedef struct FfNote
+{
+	FfExposure exposure;
+	char text[FLEXIBLE_ARRAY_MEMBER];
+} FfNote;
+
 /* A place for an exposure, or for more of its text. */
 typedef struct FfSlot
 {
-	uint32 next;   /* in its bucket, or among the free */
+	uint32 next;   /* among the free */
 	uint32 after;  /* in its database's list */
 	uint32 more;   /* where its text goes on */
 	uint32 window; /* of its database when it was made */
@@ -144,8 +151,12 @@ extern uint32 ff_buffer_capacity(void);
 
 /* ---------- noting ---------- */
 
-/* Adds exposures with their texts; drops and counts what finds no room. Never fails. */
-extern void ff_buffer_add(const FfExposure *const *exposures, const char *const *texts, int count);
+/*
+ * Adds exposures; drops and counts what finds no room. Never fails. With wait false it passes by
+ * partitions that others are just at; what belongs there is then at the front of exposures, in the
+ * order that it came in, and how many those are is returned.
+ */
+extern int ff_buffer_add(const FfNote **exposures, int count, bool wait);
 
 /* Counts a user id that is too long. */
 extern void ff_buffer_refuse(uint64 hash);

@@ -12,21 +12,34 @@
 typedef struct FfPartition
 {
 	LWLock *lock;
+	uint32 first;                        /* of its slots */
 	uint32 free;                         /* the first slot that was in use and is free */
-	uint32 untouched;                    /* the first one that never was: those after it neither */
+	uint32 untouched;                    /* the first one that wasn't: those after it neither */
 	uint32 free_count;                   /* of both kinds */
 	FfCell cells[FLEXIBLE_ARRAY_MEMBER]; /* one for each place of a database */
 } FfPartition;
 
+/*
+ * A place of the table by which entries are found: the first free one from where a hash belongs, in
+ * circles. The bits of the hash that lie beside the slot's number tell most entries that are not
+ * looked for without a look at their slots, which are far away.
+ */
+typedef struct FfPlace
+{
+	uint32 tag;  /* the lower half of the hash */
+	uint32 slot; /* FF_NO_SLOT: a free place */
+} FfPlace;
+
 typedef struct FfBuffer
 {
-	LWLock *lock;    /* for what is said of databases */
-	Latch *launcher; /* NULL: it is not there */
-	uint32 capacity; /* slots in all */
-	uint32 buckets_each;
+	LWLock *lock;       /* for what is said of databases */
+	Latch *launcher;    /* NULL: it is not there */
+	uint32 capacity;    /* slots in all */
+	uint32 slots_each;  /* of a partition */
+	uint32 places_each; /* of a partition; a power of two, at least twice its slots */
 	Size partition_size;
 	char *partitions;
-	uint32 *buckets;
+	FfPlace *places;
 	FfSlot *slots;
 	FfDatabase databases[FLEXIBLE_ARRAY_MEMBER];
 } FfBuffer;

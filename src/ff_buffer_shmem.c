@@ -25,6 +25,12 @@ slots_each(void)
 	return (uint32) ((Size) ff_exposure_buffer_size * 1024 / sizeof(FfSlot) / FF_PARTITIONS);
 }
 
+static uint32
+places_each(void)
+{
+	return pg_nextpower2_32(2 * slots_each());
+}
+
 static Size
 head_size(void)
 {
@@ -38,15 +44,15 @@ partition_size(void)
 }
 
 static Size
-buckets_size(void)
+places_size(void)
 {
-	return CACHELINEALIGN(sizeof(uint32) * pg_nextpower2_32(slots_each()) * FF_PARTITIONS);
+	return CACHELINEALIGN(sizeof(FfPlace) * places_each() * FF_PARTITIONS);
 }
 
 static Size
 total_size(void)
 {
-	return head_size() + partition_size() * FF_PARTITIONS + buckets_size() +
+	return head_size() + partition_size() * FF_PARTITIONS + places_size() +
 		   sizeof(FfSlot) * slots_each() * FF_PARTITIONS;
 }
 
@@ -87,7 +93,8 @@ init_partition(int number, LWLock *lock)
 
 	partition->lock = lock;
 	partition->free = FF_NO_SLOT;
-	partition->untouched = slots_each() * number;
+	partition->first = slots_each() * number;
+	partition->untouched = partition->first;
 	partition->free_count = slots_each();
 	for (int i = 0; i < ff_max_databases; i++)
 		ff_init_cell(&partition->cells[i]);
@@ -101,13 +108,14 @@ init_buffer(void)
 
 	memset(ff_buffer, 0, head_size());
 	ff_buffer->lock = &locks[0].lock;
+	ff_buffer->slots_each = slots_each();
 	ff_buffer->capacity = slots_each() * FF_PARTITIONS;
-	ff_buffer->buckets_each = pg_nextpower2_32(slots_each());
+	ff_buffer->places_each = places_each();
 	ff_buffer->partition_size = partition_size();
 	ff_buffer->partitions = at;
-	ff_buffer->buckets = (uint32 *) (at += partition_size() * FF_PARTITIONS);
-	ff_buffer->slots = (FfSlot *) (at + buckets_size());
-	memset(ff_buffer->buckets, 0xff, buckets_size());
+	ff_buffer->places = (FfPlace *) (at += partition_size() * FF_PARTITIONS);
+	ff_buffer->slots = (FfSlot *) (at + places_size());
+	memset(ff_buffer->places, 0xff, places_size());
 	for (int i = 0; i < FF_PARTITIONS; i++)
 		init_partition(i, &locks[1 + i].lock);
 	for (int i = 0; i < ff_max_databases; i++)

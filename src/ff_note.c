@@ -36,63 +36,142 @@ static ExecutorEnd_hook_type previous_executor_end = NULL;
 
 /* ---------- what this process has noted ---------- */
 
-#define PENDING 2048 /* a power of two: twice what is put there */
-#define PENDING_TEXT 152
-#define PENDING_TRIES 4
+/*
+ * Exposures lie one after the other, each with its text after it, so that noting a new user writes
+ * where the processor expects it. They are found by a small table of tags and places, which stays
+ * in its nearest cache: most of the time one look tells that a user is new.
+ */
+#define PENDING_BYTES (128 * 1024)
 #define PENDING_MAX FF_BATCH
+#define PENDING_ENTRIES (2 * PENDING_MAX) /* of the table; a power of two */
 
 typedef struct FfPending
 {
-	FfExposure exposure; /* count 0: a free place */
-	char text[PENDING_TEXT];
+	uint64 subject; /* serial number */
+	FfNote note;
 } FfPending;
 
-static FfPending pending[PENDING];
-static uint16 pending_places[PENDING_MAX];
+/* The place of an exposure, in units of 8 bytes, plus 1, below bits of its hash; 0: none. */
+static uint32 pending_table[PENDING_ENTRIES];
+static uint64 pending[PENDING_BYTES / sizeof(uint64)];
+static uint32 pending_end = 0; /* in units of 8 bytes */
 static int pending_count = 0;
+
+static inline FfPending *
+pending_at(uint32 place)
+{
+	return (FfPending *) &pending[place];
+}
+
+static inline uint32
+pending_size(uint32 len)
+{
+	return (offsetof(FfPending, note.text) + len + sizeof(uint64) - 1) / sizeof(uint64);
+}
+
+static inline uint32
+entry_for(uint64 hash, uint32 place)
+{
+	return (uint32) (hash >> 32 & 0xffff0000) | (place + 1);
+}
+
+StaticAssertDecl(lengthof(pending) <= 0xffff, "a place has 16 bits");
+
+/* Takes all that is pending out of the table: each run of entries from where one belongs. */
+static void
+clear_table(void)
+{
+	for (uint32 place = 0; place < pending_end;)
+	{
+		const FfExposure *one = &pending_at(place)->note.exposure;
+
+		for (uint32 i = (uint32) one->hash; pending_table[i & (PENDING_ENTRIES - 1)] != 0; i++)
+			pending_table[i & (PENDING_ENTRIES - 1)] = 0;
+		place += pending_size(ff_exposure_len(one));
+	}
+}
+
+/* Moves what was not taken to the front; it comes in the order it lies. */
+static void
+keep(const FfNote *const *notes, int count)
+{
+	pending_end = 0;
+	pending_count = count;
+	for (int i = 0; i < count; i++)
+	{
+		uint32 size = pending_size(ff_exposure_len(&notes[i]->exposure));
+		uint32 at = (uint32) notes[i]->exposure.hash;
+
+		memmove(pending_at(pending_end), (const char *) notes[i] - offsetof(FfPending, note),
+				size * sizeof(uint64));
+		while (pending_table[at & (PENDING_ENTRIES - 1)] != 0)
+			at++;
+		pending_table[at & (PENDING_ENTRIES - 1)] =
+			entry_for(pending_at(pending_end)->note.exposure.hash, pending_end);
+		pending_end += size;
+	}
+}
+
+/* Brings what is pending into the buffer: all of it, or what can be without waiting. */
+static void
+push(bool all)
+{
+	static const FfNote *notes[FF_BATCH];
+	uint32 place = 0;
+
+	if (pending_count == 0)
+		return;
+	for (int i = 0; i < pending_count; i++)
+	{
+		notes[i] = &pending_at(place)->note;
+		place += pending_size(ff_exposure_len(&notes[i]->exposure));
+	}
+	clear_table();
+	keep(notes, ff_buffer_add(notes, pending_count, all));
+}
 
 void
 ff_note_push(void)
 {
-	static const FfExposure *exposures[FF_BATCH];
-	static const char *texts[FF_BATCH];
-	int count = pending_count;
+	push(true);
+}
 
-	if (count == 0)
-		return;
-	for (int i = 0; i < count; i++)
-	{
-		exposures[i] = &pending[pending_places[i]].exposure;
-		texts[i] = pending[pending_places[i]].text;
-	}
-	ff_buffer_add(exposures, texts, count);
-	for (int i = 0; i < count; i++)
-		pending[pending_places[i]].exposure.count = 0;
-	pending_count = 0;
+/* When there is no more room: what others are just at may stay, as long as that is little. */
+static pg_noinline void
+make_room(void)
+{
+	push(false);
+	if (pending_count > PENDING_MAX / 2 || pending_end > lengthof(pending) / 2)
+		push(true);
+}
+
+/* memcmp without a call, for the lengths that most user ids have. */
+static inline bool
+same_bytes(const char *a, const char *b, size_t len)
+{
+	uint64 first[2], last[2];
+
+	if (unlikely(len < sizeof(uint64) || len > 2 * sizeof(uint64)))
+		return memcmp(a, b, len) == 0;
+	memcpy(&first[0], a, sizeof(uint64));
+	memcpy(&first[1], b, sizeof(uint64));
+	memcpy(&last[0], a + len - sizeof(uint64), sizeof(uint64));
+	memcpy(&last[1], b + len - sizeof(uint64), sizeof(uint64));
+	return first[0] == first[1] && last[0] == last[1];
 }
 
 static inline bool
-is_same(const FfPending *place, uint64 hash, const FfSubject *subject, const char *user,
+is_same(const FfPending *one, uint64 hash, const FfSubject *subject, const char *user,
 		size_t user_len)
 {
-	return place->exposure.hash == hash && place->exposure.head_len == subject->head_len &&
-		   place->exposure.user_len == user_len &&
-		   memcmp(place->text, subject->head, subject->head_len) == 0 &&
-		   memcmp(place->text + subject->head_len, user, user_len) == 0;
-}
+	const FfExposure *exposure = &one->note.exposure;
 
-/* The place of an exposure, or a free one for it; NULL: there is none near where it belongs. */
-static inline FfPending *
-find_place(uint64 hash, const FfSubject *subject, const char *user, size_t user_len)
-{
-	for (int i = 0; i < PENDING_TRIES; i++)
-	{
-		FfPending *place = &pending[(hash + i) & (PENDING - 1)];
-
-		if (place->exposure.count == 0 || is_same(place, hash, subject, user, user_len))
-			return place;
-	}
-	return NULL;
+	if (exposure->hash != hash || exposure->user_len != user_len ||
+		!same_bytes(one->note.text + exposure->head_len, user, user_len))
+		return false;
+	return likely(one->subject == subject->serial) ||
+		   (exposure->head_len == subject->head_len &&
+			memcmp(one->note.text, subject->head, subject->head_len) == 0);
 }
 
 static inline size_t
@@ -105,11 +184,13 @@ rule_len(const ffe_result *result)
 
 /* Writes an exposure with its text. */
 static void
-compose(FfExposure *exposure, char *text, uint64 hash, const FfSubject *subject, const char *user,
-		size_t user_len, const ffe_result *result)
+compose(FfNote *note, uint64 hash, const FfSubject *subject, const char *user, size_t user_len,
+		const ffe_result *result)
 {
+	FfExposure *exposure = &note->exposure;
 	size_t len = rule_len(result);
 	int64 started = ffe_doc_experiment_start(result->doc);
+	char *end = note->text;
 
 	exposure->hash = hash;
 	exposure->count = 1;
@@ -120,55 +201,55 @@ compose(FfExposure *exposure, char *text, uint64 hash, const FfSubject *subject,
 	exposure->user_len = (uint16) user_len;
 	exposure->rule_len = (uint16) len;
 	exposure->reason = (uint8) result->reason;
-	memcpy(text, subject->head, subject->head_len);
-	memcpy(text + subject->head_len, user, user_len);
+	end = (char *) memcpy(end, subject->head, subject->head_len) + subject->head_len;
+	end = (char *) memcpy(end, user, user_len) + user_len;
 	if (len > 0)
-		memcpy(text + subject->head_len + user_len, ffe_result_rule(result, &len), len);
+		memcpy(end, ffe_result_rule(result, &len), len);
 }
 
-/* One whose text is too long to be kept here goes to the buffer at once. */
-static void
-note_long(uint64 hash, const FfSubject *subject, const char *user, size_t user_len,
+static pg_noinline void
+note_new(uint64 hash, const FfSubject *subject, const char *user, size_t user_len,
+		 const ffe_result *result)
+{
+	uint32 at = (uint32) hash;
+	FfPending *one;
+
+	if (unlikely(pending_count == PENDING_MAX ||
+				 pending_end > lengthof(pending) - pending_size(FF_MAX_EXPOSURE_TEXT)))
+		make_room();
+	while (pending_table[at & (PENDING_ENTRIES - 1)] != 0)
+		at++;
+	one = pending_at(pending_end);
+	pending_table[at & (PENDING_ENTRIES - 1)] = entry_for(hash, pending_end);
+	one->subject = subject->serial;
+	compose(&one->note, hash, subject, user, user_len, result);
+	pending_end += pending_size(ff_exposure_len(&one->note.exposure));
+	pending_count++;
+}
+
+static inline void
+note_user(uint64 hash, const FfSubject *subject, const char *user, size_t user_len,
 		  const ffe_result *result)
 {
-	char text[FF_MAX_EXPOSURE_TEXT];
-	FfExposure exposure;
-	const FfExposure *exposures = &exposure;
-	const char *texts = text;
-
-	compose(&exposure, text, hash, subject, user, user_len, result);
-	ff_buffer_add(&exposures, &texts, 1);
-}
-
-static void
-note_user(const FfSubject *subject, const char *user, size_t user_len, const ffe_result *result)
-{
-	uint64 hash = XXH3_64bits_withSeed(user, user_len, subject->hash);
-	FfPending *place;
+	uint32 entry;
 
 	if (unlikely(user_len > FF_MAX_EXPOSED_USER))
 	{
 		ff_buffer_refuse(hash);
 		return;
 	}
-	if (unlikely(subject->head_len + user_len + rule_len(result) > PENDING_TEXT))
+	for (uint32 at = (uint32) hash; (entry = pending_table[at & (PENDING_ENTRIES - 1)]) != 0; at++)
 	{
-		note_long(hash, subject, user, user_len, result);
-		return;
+		FfPending *one = pending_at((entry & 0xffff) - 1);
+
+		if (entry == entry_for(hash, (entry & 0xffff) - 1) &&
+			likely(is_same(one, hash, subject, user, user_len)))
+		{
+			one->note.exposure.count++;
+			return;
+		}
 	}
-	place = find_place(hash, subject, user, user_len);
-	if (place != NULL && place->exposure.count > 0)
-	{
-		place->exposure.count++;
-		return;
-	}
-	if (place == NULL || pending_count == PENDING_MAX)
-	{
-		ff_note_push();
-		place = &pending[hash & (PENDING - 1)];
-	}
-	pending_places[pending_count++] = (uint16) (place - pending);
-	compose(&place->exposure, place->text, hash, subject, user, user_len, result);
+	note_new(hash, subject, user, user_len, result);
 }
 
 /* ---------- subjects ---------- */
@@ -184,6 +265,7 @@ put_part(char *to, const char *part, size_t len)
 static pg_noinline void
 make_subject(FfSubject *subject, FfNamespace *space, uint32 id, const ffe_result *result)
 {
+	static uint64 serial = 0;
 	const char *name = ff_cache_name(space);
 	size_t key_len, variant_len;
 	const char *key = ffe_set_key(ff_cache_set(space), id, &key_len);
@@ -194,6 +276,7 @@ make_subject(FfSubject *subject, FfNamespace *space, uint32 id, const ffe_result
 	end = put_part(end, variant, variant_len);
 	subject->head_len = (uint16) (end - subject->head);
 	subject->hash = XXH3_64bits(subject->head, subject->head_len);
+	subject->serial = ++serial;
 	subject->variant = result->variant;
 	subject->contents = ff_contents;
 }
@@ -220,7 +303,8 @@ ff_note(FfNamespace *space, uint32 id, const ffe_result *result, FfSubject *subj
 	FfSubject local;
 	FfSubject *subject = subjects == NULL ? &local : &subjects[result->variant % FF_SUBJECTS];
 	const char *user;
-	size_t user_len = 0;
+	size_t user_len;
+	uint64 hash;
 
 	if (unlikely(planning > 0))
 		return;
@@ -231,8 +315,8 @@ ff_note(FfNamespace *space, uint32 id, const ffe_result *result, FfSubject *subj
 	}
 	if (subjects == NULL || subject->contents != ff_contents || subject->variant != result->variant)
 		make_subject(subject, space, id, result);
-	user = ffe_result_unit(ff_cache_state(), ff_cache_set(space), result, &user_len);
-	note_user(subject, user == NULL ? "" : user, user == NULL ? 0 : user_len, result);
+	user = ffe_result_unit(ff_cache_state(), ff_cache_set(space), result, &user_len, &hash);
+	note_user(hash + subject->hash, subject, user == NULL ? "" : user, user_len, result);
 }
 
 void

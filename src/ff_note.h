@@ -20,6 +20,7 @@ typedef enum FfExposureMode
 typedef struct FfSubject
 {
 	uint64 contents; /* ff_contents when it was made; 0: never */
+	uint64 serial;   /* of all that this process has made */
 	int32 variant;
 	uint16 head_len;
 	uint64 hash;

@@ -315,6 +315,11 @@ typedef struct ffe_result
 	int32_t rule;      /* number of the rule that answered, -1 where none did */
 	bool exposed;      /* an active experiment served this variant: an exposure */
 	ffe_limit limit;   /* where status is FFE_LIMIT_EXCEEDED; else anything */
+
+	/* what ffe_result_unit gives, where the evaluation came to hash it; else NULL */
+	const char *unit;
+	uint32_t unit_len;
+	uint64_t unit_hash;
 } ffe_result;
 
 typedef enum ffe_type
@@ -415,11 +420,12 @@ extern const char *ffe_state_user(ffe_state *state, const ffe_set *set, size_t *
 /*
  * ffe_result_unit gives what the flag's bucketing goes by: the user id, or the attribute that
  * bucketing.by names, as a string of the context that lives until the next ffe_state_begin,
- * whether or not the evaluation looked at it. NULL, with *len 0, where there is none, it is empty,
- * or the flag's definition can't be read.
+ * whether or not the evaluation looked at it. NULL, with *len and *hash 0, where there is none, it
+ * is empty, or the flag's definition can't be read. hash is the one that the unit's bucket comes
+ * from: equal for equal units of a flag as long as its salt stays.
  */
 extern const char *ffe_result_unit(ffe_state *state, const ffe_set *set, const ffe_result *result,
-								   size_t *len);
+								   size_t *len, uint64_t *hash);
 
 /*
  * ffe_bucket is the bucketing function, frozen for ever:

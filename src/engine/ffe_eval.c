@@ -221,6 +221,7 @@ typedef struct ffe_run
 	bool unit_known;
 	bool bucket_known;
 	uint32_t bucket;
+	uint64_t hash; /* that the bucket comes from */
 } ffe_run;
 
 static bool
@@ -234,11 +235,10 @@ has_unit(ffe_state *st, const ffe_set *set, ffe_run *run)
 	return run->unit != NULL && run->unit_len > 0;
 }
 
-static uint32_t
-bucket_with(const ffe_run *run, ffe_ref salt)
+static uint64_t
+hash_with(const ffe_run *run, ffe_ref salt)
 {
-	return ffe_bucket_of_hash(
-		ffe_hash_unit(ffe_str(run->doc, salt), salt.len, run->unit, run->unit_len));
+	return ffe_hash_unit(ffe_str(run->doc, salt), salt.len, run->unit, run->unit_len);
 }
 
 /* The variant whose share the unit's bucket falls into, or -1. */
@@ -252,7 +252,8 @@ pick(ffe_state *st, const ffe_set *set, ffe_run *run, ffe_ref split)
 	if (!run->bucket_known)
 	{
 		run->bucket_known = true;
-		run->bucket = bucket_with(run, run->doc->salt);
+		run->hash = hash_with(run, run->doc->salt);
+		run->bucket = ffe_bucket_of_hash(run->hash);
 	}
 	for (uint32_t i = 0; i < split.len; i++)
 	{
@@ -347,7 +348,7 @@ takes_part(ffe_state *st, const ffe_set *set, ffe_run *run)
 
 	if (has_unit(st, set, run))
 	{
-		bucket = bucket_with(run, run->doc->traffic_salt);
+		bucket = ffe_bucket_of_hash(hash_with(run, run->doc->traffic_salt));
 		part = bucket < run->doc->traffic;
 		EXPLAIN(st, run->id, FFE_STAGE_TRAFFIC, part, "experiment.traffic",
 				"bucket %u of \"%.*s%.*s\" %s below %u", bucket, (int) run->doc->traffic_salt.len,
@@ -475,6 +476,7 @@ evaluate(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc, ffe
 	result->variant = -1;
 	result->rule = -1;
 	result->exposed = false;
+	result->unit = NULL;
 	st->culprit = FFE_NO_ID;
 	if (ffe_unlikely(doc == NULL || doc->status != FFE_OK))
 	{
@@ -487,6 +489,12 @@ evaluate(ffe_state *st, const ffe_set *set, uint32_t id, const ffe_doc *doc, ffe
 	{
 		if (result->variant < 0)
 			result->exposed = false;
+		if (run.bucket_known)
+		{
+			result->unit = run.unit;
+			result->unit_len = run.unit_len;
+			result->unit_hash = run.hash;
+		}
 		return;
 	}
 	result->reason = FFE_ERROR_FALLBACK;
@@ -575,14 +583,13 @@ ffe_evaluate(ffe_state *st, const ffe_set *set, uint32_t id, ffe_result *result)
 	{
 		EXPLAIN(st, id, FFE_STAGE_FLAG, false, "", "ERROR_FALLBACK: %s",
 				ffe_status_name(FFE_INVALID_CONTEXT));
-		*result = (ffe_result){doc,
-							   FFE_ERROR_FALLBACK,
-							   FFE_INVALID_CONTEXT,
-							   FFE_NO_ID,
-							   doc == NULL ? -1 : doc->default_variant,
-							   -1,
-							   false,
-							   FFE_LIMIT_DEFINITION};
+		*result = (ffe_result){.doc = doc,
+							   .reason = FFE_ERROR_FALLBACK,
+							   .status = FFE_INVALID_CONTEXT,
+							   .culprit = FFE_NO_ID,
+							   .variant = doc == NULL ? -1 : doc->default_variant,
+							   .rule = -1,
+							   .limit = FFE_LIMIT_DEFINITION};
 		return;
 	}
 	evaluate_asked(st, set, id, doc, result);

@@ -260,17 +260,27 @@ ffe_state_unit(ffe_state *st, const ffe_set *set, uint32_t by, uint32_t *len)
 }
 
 const char *
-ffe_result_unit(ffe_state *st, const ffe_set *set, const ffe_result *result, size_t *len)
+ffe_result_unit(ffe_state *st, const ffe_set *set, const ffe_result *result, size_t *len,
+				uint64_t *hash)
 {
+	const ffe_doc *doc = result->doc;
 	uint32_t n = 0;
 	const char *unit = NULL;
 
+	if (ffe_likely(result->unit != NULL))
+	{
+		*len = result->unit_len;
+		*hash = result->unit_hash;
+		return result->unit;
+	}
+
 	/* what was never compiled has no salt, and tells nothing of its bucketing */
-	if (result->doc != NULL && result->doc->salt.len > 0)
-		unit = ffe_state_unit(st, set, result->doc->by, &n);
+	if (doc != NULL && doc->salt.len > 0)
+		unit = ffe_state_unit(st, set, doc->by, &n);
 	if (n == 0)
 		unit = NULL;
 	*len = unit == NULL ? 0 : n;
+	*hash = unit == NULL ? 0 : ffe_hash_unit(ffe_str(doc, doc->salt), doc->salt.len, unit, n);
 	return unit;
 }
 

@@ -233,9 +233,10 @@ static const char *
 unit_of(world *w)
 {
 	size_t len = 99;
-	const char *unit = ffe_result_unit(w->state, w->set, &w->result, &len);
+	uint64_t hash = 99;
+	const char *unit = ffe_result_unit(w->state, w->set, &w->result, &len, &hash);
 
-	assert_true(unit == NULL ? len == 0 : len > 0);
+	assert_true(unit == NULL ? len == 0 && hash == 0 : len > 0);
 	return unit == NULL ? NULL : text("%.*s", (int) len, unit);
 }
 
