@@ -27,7 +27,8 @@ prepare()
 	sql -c "ALTER SYSTEM SET ff.exposure_flush_interval = '1h'" -c "ALTER SYSTEM SET ff.exposure_flush_count = 1000000000" \
 		-c 'SELECT pg_reload_conf()' >/dev/null
 	sql -c "INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES ('experiment', 'boolean', 'false',
-		'[{\"variant\": \"on\", \"weight\": 30}]', '{\"active\": true}')"
+		'[{\"variant\": \"on\", \"weight\": 30}]', '{\"active\": true}')" \
+		-c 'CREATE UNLOGGED TABLE ready (is_ready boolean)' -c 'CREATE UNLOGGED TABLE gate (is_open boolean)'
 }
 
 median()
@@ -35,16 +36,22 @@ median()
 	sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'
 }
 
-# Seconds of a statement in each of $2 sessions at once, with mode $1: the longest.
+# Seconds of a statement in each of $2 sessions at once, with mode $1. Each has run it once before,
+# as sessions that live for long have; what that noted is flushed before the gate opens.
 timed()
 {
 	local mode=$1 sessions=$2 statement=$3 i pids=()
+	sql -c 'TRUNCATE ready, gate'
 	for ((i = 0; i < sessions; i++)); do
 		sql -c "SET ff.exposure_mode = '$mode'" -c 'SET max_parallel_workers_per_gather = 0' -c 'SET jit = off' \
+			-c "DO \$\$ BEGIN PERFORM ($statement); END \$\$" -c 'INSERT INTO ready VALUES (true)' \
+			-c 'DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$' \
 			-c "DO \$\$ DECLARE start timestamptz := clock_timestamp(); BEGIN PERFORM ($statement);
 				RAISE INFO '%', extract(epoch FROM clock_timestamp() - start); END \$\$" 2>&1 | sed -n 's/.*INFO: *//p' &
 		pids+=($!)
 	done
+	sql -c "DO \$\$ BEGIN WHILE (SELECT count(*) FROM ready) < $sessions LOOP PERFORM pg_sleep(0.01); END LOOP; END \$\$" \
+		-c 'SELECT ff_flush_exposures()' -c 'INSERT INTO gate VALUES (true)' >/dev/null
 	wait "${pids[@]}"
 }
 

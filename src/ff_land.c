@@ -337,8 +337,9 @@ ff_land(FfRow *rows, uint32 count)
 {
 	FfCaller caller = ff_enter_as_owner();
 
-	ff_judge(rows, count);
+	/* first what needs no order: ff_judge scatters rows whose texts lie one after the other */
 	(void) ff_copy_in("exposures", exposure_columns, count, put_exposure, rows);
+	ff_judge(rows, count);
 	forget(rows, count);
 	(void) ff_copy_in("assignments", assignment_columns, count, put_assignment, rows);
 	(void) ff_copy_in("crossovers", crossover_columns, count, put_crossover, rows);
