@@ -34,6 +34,9 @@ static unsigned streams, closed_streams, abandoned;
 
 /* ---------- streams ---------- */
 
+/* What /flood sends. */
+#define FLOOD ((size_t) 64 * 1024 * 1024)
+
 typedef struct flow
 {
 	http_stream *stream;
@@ -46,13 +49,16 @@ flow_writable(http_stream *stream, void *arg)
 	static char text[4096];
 	struct iovec iov = {text, sizeof(text)};
 	flow *flow = arg;
+	size_t left = FLOOD - flow->sent;
 	ssize_t n;
 
+	if (left < sizeof(text))
+		iov.iov_len = left;
 	memset(text, 'x', sizeof(text));
 	n = http_stream_write(stream, &iov, 1);
 	if (n > 0)
 		flow->sent += (size_t) n;
-	if (flow->sent < 64 * 1024 * 1024)
+	if (flow->sent < FLOOD)
 		return;
 	http_stream_close(stream, HTTP_CLOSED_DONE);
 	streams--;
