@@ -218,12 +218,14 @@ put_flag(FfRows *rows, const FfTable *columns, HeapTuple row, TupleDesc desc)
 }
 
 static void
-put_namespace(const FfRegistration *space, void *arg)
+put_namespace(const FfRegistration *space, ffe_object object, void *arg)
 {
 	FfRows *rows = arg;
 	SPITupleTable *flags;
 	FfTable columns;
 
+	if (object != FFE_FLAG)
+		return;
 	ff_query(psprintf("SELECT * FROM ONLY %s AS t WHERE t.state OPERATOR(pg_catalog.<>) 'archived' "
 					  "AND t.experiment IS NOT NULL ORDER BY t.key",
 					  ff_relation_name(space->flags)),

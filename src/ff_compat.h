@@ -41,6 +41,13 @@
 #define ff_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
 
+/* 17 can be asked for stronger locks, too */
+#if PG_VERSION_NUM >= 170000
+#define ff_holds_lock(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define ff_holds_lock(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* 18 can leave room in front of a minimal tuple */
 #if PG_VERSION_NUM >= 180000
 #define ff_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls, 0)

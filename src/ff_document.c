@@ -64,33 +64,48 @@ is_safe(Relation rel, Oid owner)
 }
 
 static bool
-has_columns(Relation rel)
+has_columns(Relation rel, ffe_object object)
 {
 	FfTable table;
 
-	ff_describe_result(&table, RelationGetDescr(rel), FFE_FLAG);
+	ff_describe_result(&table, RelationGetDescr(rel), object);
 	return table.missing == NULL;
 }
 
 /* While it is open, a relation stays the table that it is. */
+static void
+visit_table(const FfRegistration *space, ffe_object object, Oid owner, FfVisit visit, void *arg)
+{
+	Oid relid = object == FFE_FLAG ? space->flags : space->segments;
+	Relation rel = ff_open_table(relid, true);
+
+	if (rel == NULL)
+		return;
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		has_columns(rel, object) && is_safe(rel, owner))
+		visit(space, object, arg);
+	relation_close(rel, AccessShareLock);
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((const FfRegistration *) lfirst(a))->name,
+				  ((const FfRegistration *) lfirst(b))->name);
+}
+
 void
-ff_each_readable(void (*visit)(const FfRegistration *space, void *arg), void *arg)
+ff_each_readable(FfVisit visit, void *arg)
 {
 	Oid owner = owner_of_ours();
 	List *spaces = ff_list_registrations();
 	ListCell *cell;
 
+	list_sort(spaces, compare_names);
 	foreach (cell, spaces)
 	{
-		const FfRegistration *space = lfirst(cell);
-		Relation rel = ff_open_table(space->flags, true);
-
-		if (rel == NULL)
-			continue;
-		if (pg_class_aclcheck(space->flags, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-			has_columns(rel) && is_safe(rel, owner))
-			visit(space, arg);
-		relation_close(rel, AccessShareLock);
+		visit_table(lfirst(cell), FFE_FLAG, owner, visit, arg);
+		visit_table(lfirst(cell), FFE_SEGMENT, owner, visit, arg);
 	}
 }
 

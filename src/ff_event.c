@@ -416,23 +416,53 @@ ff_hash_event(const uint8 *previous, const Datum *values, const bool *nulls, uin
 
 /* ---------- writing ---------- */
 
+/* The newest event when this transaction took the lock: since then there are none but its own. */
+static int64 newest = 0;
+
+static LOCKTAG
+log_lock(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, our_relation("events"), 1);
+	return tag;
+}
+
+static void
+read_latest_head(FfHead *head)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	ff_read_head(GetActiveSnapshot(), head);
+	PopActiveSnapshot();
+}
+
 int64
 ff_lock_events(void)
 {
-	/* the newest event when the lock was taken: since then there are none but our own */
-	static int64 newest = 0;
-	LOCKTAG tag;
+	LOCKTAG tag = log_lock();
 	FfHead head;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, our_relation("events"), 1);
 	if (LockAcquire(&tag, ExclusiveLock, false, false) == LOCKACQUIRE_ALREADY_HELD)
 		return newest;
 	AcceptInvalidationMessages();
-	PushActiveSnapshot(GetLatestSnapshot());
-	ff_read_head(GetActiveSnapshot(), &head);
-	PopActiveSnapshot();
+	read_latest_head(&head);
 	newest = head.id;
 	return newest;
+}
+
+/*
+ * The log itself tells: whoever holds the lock has written what is newer than what was there when
+ * he took it. A subtransaction that is rolled back takes its events and a lock of its own with it.
+ */
+bool
+ff_read_own_head(FfHead *head)
+{
+	LOCKTAG tag = log_lock();
+
+	if (!ff_holds_lock(&tag, ExclusiveLock))
+		return false;
+	read_latest_head(head);
+	return head->id > newest;
 }
 
 /* The address of the client, null for one on this machine. */
@@ -538,9 +568,7 @@ ff_write_event(const FfEvent *event)
 
 	/* the last event may be our own */
 	CommandCounterIncrement();
-	PushActiveSnapshot(GetLatestSnapshot());
-	ff_read_head(GetActiveSnapshot(), &head);
-	PopActiveSnapshot();
+	read_latest_head(&head);
 	fill_event(event, &head, values, nulls);
 	insert_event(values, nulls);
 

@@ -109,6 +109,9 @@ extern void ff_read_head(Snapshot snapshot, FfHead *head);
  */
 extern int64 ff_lock_events(void);
 
+/* The last event that this transaction has written; false: it has written none. */
+extern bool ff_read_own_head(FfHead *head);
+
 /* An event to be written; strings and documents may be NULL. */
 typedef struct FfEvent
 {

@@ -150,12 +150,14 @@ report_flag(const FfReport *report, const FfTable *columns, HeapTuple row, Tuple
 
 /* The active flags of a namespace that the caller may see. */
 static void
-report_namespace(const FfRegistration *space, void *arg)
+report_namespace(const FfRegistration *space, ffe_object object, void *arg)
 {
 	FfReport *report = arg;
 	SPITupleTable *rows;
 	FfTable columns;
 
+	if (object != FFE_FLAG)
+		return;
 	report->space = space->name;
 	ff_query(psprintf("SELECT * FROM ONLY %s AS t WHERE t.state OPERATOR(pg_catalog.=) 'active' "
 					  "ORDER BY t.key",

@@ -10,6 +10,8 @@
 /* A flag is not of the version that its writer took it to be. */
 #define FF_ERRCODE_VERSION_MISMATCH MAKE_SQLSTATE('5', '5', 'V', '0', '1')
 
+typedef void (*FfVisit)(const FfRegistration *space, ffe_object object, void *arg);
+
 #pragma GCC visibility push(hidden)
 
 /* The target as a patch (an object) makes it (ff_patch.c). */
@@ -31,10 +33,10 @@ extern void ff_check_may_read(const FfTable *table);
 extern bool ff_may_audit(const FfTable *table, const char *key);
 
 /*
- * Visits the namespaces whose flags the caller may read, and can read without running the code of
- * others. SPI must be connected.
+ * Visits the tables that the caller may read, and can read without running the code of others: by
+ * namespace, flags first.
  */
-extern void ff_each_readable(void (*visit)(const FfRegistration *space, void *arg), void *arg);
+extern void ff_each_readable(FfVisit visit, void *arg);
 
 /* Refuses a key that there is not. */
 extern void ff_report_not_found(ffe_object object, const char *key, const char *name_space);
