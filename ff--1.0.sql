@@ -323,6 +323,7 @@ COMMENT ON FUNCTION ff_last_evaluated(text, text) IS 'when a flag was last evalu
 -- user_id is the id that the flag's bucketing goes by.
 
 CREATE TABLE ff.exposures (
+	id bigint,
 	namespace text COLLATE "C" NOT NULL,
 	flag_key text COLLATE "C" NOT NULL,
 	variant_key text COLLATE "C" NOT NULL,
@@ -336,6 +337,11 @@ CREATE TABLE ff.exposures (
 
 -- What comes too late or too early for a partition of its own is kept here.
 CREATE TABLE ff.exposures_default PARTITION OF ff.exposures DEFAULT;
+
+-- Numbers in the order of commits (src/ff_forward.c). Each partition has an index of its own, and ff.exposures
+-- none: one that is there when a dump's partitions are attached would make theirs, which the dump makes, too.
+CREATE SEQUENCE ff.exposure_ids;
+CREATE INDEX exposures_default_by_id ON ff.exposures_default (id);
 
 -- Figures by the hour. users: how many had not been seen in this variant before.
 CREATE TABLE ff.exposure_rollups (
@@ -377,6 +383,7 @@ CREATE TABLE ff.crossovers (
 	PRIMARY KEY (namespace, flag_key, user_id, variant_key)
 );
 
+SELECT pg_catalog.pg_extension_config_dump('ff.exposure_ids', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposures', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposures_default', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposure_rollups', '');
@@ -511,6 +518,45 @@ COMMENT ON FUNCTION ff_experiment(text, regclass, name, name, name, text) IS 'wh
 CREATE FUNCTION ff_exposures(key text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, namespace text DEFAULT NULL)
 	RETURNS jsonb LANGUAGE c STABLE COST 10000 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_exposures(text, timestamptz, timestamptz, text) IS 'figures of a flag''s exposures as one document';
+-- Exposures from and to programs outside: what they report, and what they forward.
+
+-- Batches that were reported in the last days: each is written once, however often it is sent.
+CREATE TABLE ff.exposure_batches (
+	batch_id text COLLATE "C" PRIMARY KEY,
+	received_at timestamptz NOT NULL,
+	rows bigint NOT NULL
+);
+CREATE INDEX exposure_batches_by_time ON ff.exposure_batches (received_at);
+
+-- How far who forwards exposures has got.
+CREATE TABLE ff.exposure_cursors (
+	name text COLLATE "C" PRIMARY KEY,
+	last_id bigint NOT NULL,
+	updated_at timestamptz NOT NULL
+);
+
+SELECT pg_catalog.pg_extension_config_dump('ff.exposure_batches', '');
+SELECT pg_catalog.pg_extension_config_dump('ff.exposure_cursors', '');
+
+CREATE FUNCTION ff_record_exposures(batch_id text, exposures jsonb, namespace text DEFAULT NULL,
+									OUT recorded bigint, OUT duplicate boolean)
+	RETURNS record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_record_exposures(text, jsonb, text) IS 'writes down exposures that a program outside reports; a batch that was written is not written again';
+
+CREATE FUNCTION ff_exposures_after(after bigint, "limit" integer DEFAULT 100,
+								   OUT id bigint, OUT namespace text, OUT flag_key text, OUT variant_key text, OUT user_id text,
+								   OUT exposed_at timestamptz, OUT reason text, OUT rule_id text, OUT flag_version bigint,
+								   OUT evaluations bigint)
+	RETURNS SETOF record LANGUAGE c STABLE COST 1000 ROWS 100 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_exposures_after(bigint, integer) IS 'rows of ff.exposures after a number, in the order in which they were written down';
+
+CREATE FUNCTION ff_exposure_cursor(name text, OUT last_id bigint, OUT newest_id bigint, OUT updated_at timestamptz)
+	RETURNS record LANGUAGE c STABLE COST 1000 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_exposure_cursor(text) IS 'how far a cursor is, 0 for one that is not there yet, and the newest number of ff.exposures';
+
+CREATE FUNCTION ff_move_exposure_cursor(name text, expected_last_id bigint, last_id bigint)
+	RETURNS boolean LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION ff_move_exposure_cursor(text, bigint, bigint) IS 'moves a cursor, if it is where it was expected; false where it is not';
 -- For programs that follow the flags from outside, as sse-bridge does.
 
 CREATE FUNCTION ff_last_event(OUT event_id bigint, OUT event_hash bytea)

@@ -3,6 +3,7 @@
 -- user_id is the id that the flag's bucketing goes by.
 
 CREATE TABLE ff.exposures (
+	id bigint,
 	namespace text COLLATE "C" NOT NULL,
 	flag_key text COLLATE "C" NOT NULL,
 	variant_key text COLLATE "C" NOT NULL,
@@ -16,6 +17,11 @@ CREATE TABLE ff.exposures (
 
 -- What comes too late or too early for a partition of its own is kept here.
 CREATE TABLE ff.exposures_default PARTITION OF ff.exposures DEFAULT;
+
+-- Numbers in the order of commits (src/ff_forward.c). Each partition has an index of its own, and ff.exposures
+-- none: one that is there when a dump's partitions are attached would make theirs, which the dump makes, too.
+CREATE SEQUENCE ff.exposure_ids;
+CREATE INDEX exposures_default_by_id ON ff.exposures_default (id);
 
 -- Figures by the hour. users: how many had not been seen in this variant before.
 CREATE TABLE ff.exposure_rollups (
@@ -57,6 +63,7 @@ CREATE TABLE ff.crossovers (
 	PRIMARY KEY (namespace, flag_key, user_id, variant_key)
 );
 
+SELECT pg_catalog.pg_extension_config_dump('ff.exposure_ids', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposures', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposures_default', '');
 SELECT pg_catalog.pg_extension_config_dump('ff.exposure_rollups', '');

@@ -47,7 +47,7 @@ typedef struct FfExposure
 	int64 count; /* evaluations */
 	TimestampTz time;
 	TimestampTz started; /* of the experiment's run; DT_NOBEGIN: not said */
-	int64 version;       /* of the flag */
+	int64 version;       /* of the flag; 0: not said */
 	uint16 head_len;
 	uint16 user_len; /* 0: no user */
 	uint16 rule_len; /* 0: no rule, or one without an id */

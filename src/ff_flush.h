@@ -14,6 +14,9 @@ typedef enum FfSink
 	FF_SINK_MEMORY
 } FfSink;
 
+/* How long the ids of reported batches are known. */
+#define FF_BATCHES_KEPT "7 days"
+
 /* What a row says of its user. */
 typedef enum FfStanding
 {
@@ -67,6 +70,9 @@ extern void ff_fill_row(FfRow *row, const FfExposure *exposure, const char *text
 
 /* Finds out the rows' standings; they are in order by flag and user after (ff_standing.c). */
 extern void ff_judge(FfRow *rows, uint32 count);
+
+/* Takes numbers for rows of ff.exposures, under ff_lock_flush: the first of them (ff_forward.c). */
+extern int64 ff_take_exposure_ids(uint32 count);
 
 /* The sinks: the rows become what they are there, or an error. A file takes as many as it likes. */
 extern void ff_land(FfRow *rows, uint32 count);                /* ff_land.c */

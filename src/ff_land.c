@@ -21,11 +21,20 @@
 
 /* ---------- the rows themselves ---------- */
 
+/* Rows, and the number of the first. */
+typedef struct FfNumbered
+{
+	const FfRow *rows;
+	int64 first;
+} FfNumbered;
+
 static bool
 put_exposure(StringInfo to, uint32 i, const void *arg)
 {
-	const FfRow *row = (const FfRow *) arg + i;
+	const FfNumbered *numbered = arg;
+	const FfRow *row = numbered->rows + i;
 
+	ff_put_int8(to, numbered->first + i);
 	ff_put_text(to, row->name_space);
 	ff_put_text(to, row->flag_key);
 	ff_put_text(to, row->variant_key);
@@ -33,7 +42,10 @@ put_exposure(StringInfo to, uint32 i, const void *arg)
 	ff_put_int8(to, row->exposure->time);
 	ff_put_text(to, ffe_reason_name((ffe_reason) row->exposure->reason));
 	ff_put_text(to, row->rule_id);
-	ff_put_int8(to, row->exposure->version);
+	if (row->exposure->version == 0)
+		ff_put_text(to, NULL);
+	else
+		ff_put_int8(to, row->exposure->version);
 	ff_put_int8(to, row->exposure->count);
 	return true;
 }
@@ -71,10 +83,10 @@ put_crossover(StringInfo to, uint32 i, const void *arg)
 	return true;
 }
 
-static const char *const exposure_columns[] = {"namespace", "flag_key",     "variant_key",
-											   "user_id",   "exposed_at",   "reason",
-											   "rule_id",   "flag_version", "evaluations",
-											   NULL};
+static const char *const exposure_columns[] = {"id",          "namespace", "flag_key",
+											   "variant_key", "user_id",   "exposed_at",
+											   "reason",      "rule_id",   "flag_version",
+											   "evaluations", NULL};
 static const char *const assignment_columns[] = {"namespace",   "flag_key",    "user_id",
 												 "variant_key", "assigned_at", "reason",
 												 "rule_id",     NULL};
@@ -336,9 +348,10 @@ void
 ff_land(FfRow *rows, uint32 count)
 {
 	FfCaller caller = ff_enter_as_owner();
+	FfNumbered numbered = {rows, ff_take_exposure_ids(count)};
 
 	/* first what needs no order: ff_judge scatters rows whose texts lie one after the other */
-	(void) ff_copy_in("exposures", exposure_columns, count, put_exposure, rows);
+	(void) ff_copy_in("exposures", exposure_columns, count, put_exposure, &numbered);
 	ff_judge(rows, count);
 	forget(rows, count);
 	(void) ff_copy_in("assignments", assignment_columns, count, put_assignment, rows);

@@ -58,8 +58,11 @@ put_line(StringInfo line, const FfRow *row)
 	put_time(line, row->exposure->time);
 	put_text(line, "reason", ffe_reason_name((ffe_reason) row->exposure->reason));
 	put_text(line, "rule_id", row->rule_id);
-	appendStringInfo(line, ", \"flag_version\": %lld, \"evaluations\": %lld}\n",
-					 (long long) row->exposure->version, (long long) row->exposure->count);
+	appendStringInfo(line, ", \"flag_version\": %s, \"evaluations\": %lld}\n",
+					 row->exposure->version == 0
+						 ? "null"
+						 : psprintf("%lld", (long long) row->exposure->version),
+					 (long long) row->exposure->count);
 }
 
 /* The file that the next lines go to: today's last one, unless that is full. */

@@ -7,6 +7,7 @@
  * that is waited for only briefly, because all who come after wait behind us. Who reads for long
  * puts the dropping off to the next time, and holds up nobody.
  */
+#include "ff_flush.h"
 #include "ff_maintain.h"
 #include "ff_spi.h"
 
@@ -76,6 +77,7 @@ static void
 make_partition(const char *day, const char *next)
 {
 	ff_run(psprintf("CREATE TABLE ff.exposures_%s (LIKE ff.exposures INCLUDING ALL)", day));
+	ff_run(psprintf("CREATE INDEX exposures_%s_by_id ON ff.exposures_%s (id)", day, day));
 	move_rows(day, next);
 	ff_run(psprintf("ALTER TABLE ff.exposures ATTACH PARTITION ff.exposures_%s"
 					" FOR VALUES FROM ('%s 00:00+00') TO ('%s 00:00+00')",
@@ -139,6 +141,15 @@ delete_rows(void)
 	return (int64) SPI_processed;
 }
 
+/* ---------- reported batches ---------- */
+
+static void
+forget_batches(void)
+{
+	ff_run("DELETE FROM ff.exposure_batches WHERE received_at OPERATOR(pg_catalog.<)"
+		   " (pg_catalog.now() OPERATOR(pg_catalog.-) '" FF_BATCHES_KEPT "'::pg_catalog.interval)");
+}
+
 /* ---------- sample ratios ---------- */
 
 /* Says once a day which experiments give their users to the wrong variants. */
@@ -199,6 +210,7 @@ ff_drop_partitions(FfUpkeep *upkeep)
 		upkeep->dropped = drop_partitions();
 		upkeep->deleted = delete_rows();
 	}
+	forget_batches();
 	ff_leave(&caller);
 }
 

@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- events are written at once
-SELECT plan(724);
+SELECT plan(785);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["secret-user"]');
 INSERT INTO ff.flags (key, type, default_value, rules, description) VALUES
@@ -33,6 +33,8 @@ INSERT INTO calls VALUES
 	('ff_purge_flag', 'admin', $$SELECT @.ff_purge_flag('old')$$), ('ff_purge_segment', 'admin', $$SELECT @.ff_purge_segment('old')$$),
 	('ff_exposures', 'read', $$SELECT @.ff_exposures('f')$$), ('ff_allocations', 'nothing', 'SELECT * FROM @.ff_allocations()'),
 	('ff_chi_squared_p', 'nothing', 'SELECT @.ff_chi_squared_p(1, 1)'), ('ff_status', 'nothing', 'SELECT * FROM @.ff_status()'),
+	('ff_record_exposures', 'write', $$SELECT * FROM @.ff_record_exposures('b', '[{"flag_key": "f", "variant_key": "on", "user_id": "u", "reason": "DEFAULT"}]')$$),
+	('ff_exposures_after', 'owner', 'SELECT * FROM @.ff_exposures_after(0)'), ('ff_exposure_cursor', 'owner', $$SELECT * FROM @.ff_exposure_cursor('c')$$), ('ff_move_exposure_cursor', 'owner', $$SELECT @.ff_move_exposure_cursor('c', 0, 1)$$),
 	('ff_flush_exposures', 'owner', 'SELECT @.ff_flush_exposures()'), ('ff_maintain', 'owner', 'SELECT * FROM @.ff_maintain()'),
 	('ff_exposure_buffer', 'owner', 'SELECT * FROM @.ff_exposure_buffer()'), ('ff_exposure_stats', 'owner', 'SELECT * FROM @.ff_exposure_stats()'),
 	('ff_experiment', 'owner', $$SELECT * FROM @.ff_experiment('f', 'pg_catalog.pg_class', 'relname')$$),
@@ -155,7 +157,7 @@ SELECT is((SELECT string_agg(proname, ' ' ORDER BY proname) FROM ours WHERE NOT 
 	'ff_check_trigger ff_create_namespace ff_drop_trigger ff_exposure_buffer ff_exposure_stats ff_flush_exposures ff_invalidate_trigger ff_maintain ff_namespace_trigger ff_protect_events_trigger ff_protect_trigger ff_record_trigger ff_register ff_unregister ff_validate_trigger ff_verify_events', 'what not everybody may call');
 SELECT is_empty($$SELECT proname FROM ours WHERE obj_description(oid, 'pg_proc') IS NULL$$, 'every function says what it is for');
 SET LOCAL ROLE ff_test_role;
-SELECT throws_ok(format('SELECT * FROM ff.%I', t), '42501', NULL, 'not everybody''s: ff.' || t) FROM unnest(ARRAY['events', 'left_flags', 'left_segments']) t;
+SELECT throws_ok(format('SELECT * FROM ff.%I', t), '42501', NULL, 'not everybody''s: ff.' || t) FROM unnest(ARRAY['events', 'left_flags', 'left_segments', 'exposures', 'exposure_batches', 'exposure_cursors', 'exposure_ids']) t;
 SELECT throws_ok(sql, '42501', NULL, sql) FROM unnest(ARRAY['CREATE TABLE ff.mine ()', 'INSERT INTO ff.events SELECT 1', 'DELETE FROM ff.namespaces', 'DROP TRIGGER zz_ff_record ON ff.flags', 'ALTER TABLE ff.flags DISABLE TRIGGER ALL']) sql;
 RESET ROLE;
 
