@@ -563,6 +563,10 @@ CREATE FUNCTION ff_last_event(OUT event_id bigint, OUT event_hash bytea)
 	RETURNS record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_last_event() IS 'number and hash of the last event that this transaction has written; null where it has written none';
 
+CREATE FUNCTION ff_namespaces(OUT namespace text, OUT channel text)
+	RETURNS SETOF record LANGUAGE c STABLE COST 1000 ROWS 10 AS 'MODULE_PATHNAME', 'ff_list_namespaces';
+COMMENT ON FUNCTION ff_namespaces() IS 'namespaces whose flags the caller may read, and the channels that notify of changes';
+
 CREATE FUNCTION ff_documents(namespace text DEFAULT NULL, OUT namespace text, OUT object text, OUT key text,
 							 OUT version bigint, OUT definition jsonb)
 	RETURNS SETOF record LANGUAGE c STABLE COST 10000 ROWS 1000 AS 'MODULE_PATHNAME';

@@ -55,6 +55,32 @@ ff_last_event(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
+/* ---------- namespaces ---------- */
+
+static void
+put_name(const FfRegistration *space, ffe_object object, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	bool nulls[2] = {false, false};
+	Datum values[2];
+
+	if (object != FFE_FLAG)
+		return;
+	values[0] = CStringGetTextDatum(space->name);
+	values[1] = CStringGetTextDatum(psprintf("ff_%s", space->name));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(ff_list_namespaces);
+
+Datum
+ff_list_namespaces(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	ff_each_readable(put_name, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
 /* ---------- all definitions ---------- */
 
 /* Rows that are in memory at once, beside those that are listed already. */

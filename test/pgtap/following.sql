@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP 1
 BEGIN;
 CREATE EXTENSION ff;
-SELECT plan(44);
+SELECT plan(47);
 
 ---- ff_last_event ----
 SELECT is((SELECT event_id FROM ff_last_event()), NULL, 'null while nothing was written');
@@ -44,10 +44,12 @@ SELECT is_empty($$SELECT * FROM ff_documents() WHERE definition IS DISTINCT FROM
 SELECT results_eq($$SELECT * FROM ff_documents('B')$$, $$SELECT * FROM ff_documents() WHERE namespace = 'B'$$, 'those of one namespace');
 SELECT is_empty($$SELECT * FROM ff_documents('b')$$, 'of an empty one');
 SELECT throws_ok($$SELECT * FROM ff_documents('nowhere')$$, '42704');
+SELECT is((SELECT string_agg(namespace || ' ' || channel, ',') FROM ff_namespaces()), 'B ff_B,b ff_b,default ff_default', 'namespaces, empty ones too');
 INSERT INTO ff.flags (key, type, default_value) SELECT 'many' || g, 'boolean', 'false' FROM generate_series(1, 1100) g;
 SELECT is((SELECT count(*) FROM ff_documents('default')), 1105::bigint, 'more than are fetched at once');
 
 SET LOCAL ROLE ff_test_follower;
+SELECT is_empty('SELECT * FROM ff_namespaces()', 'no namespace for who may read nothing');
 SELECT is_empty('SELECT * FROM ff_documents()', 'nothing for who may read nothing');
 SELECT throws_ok($$SELECT * FROM ff_documents('default')$$, '42501', NULL, '... who is told where he asks for a namespace');
 SELECT is_empty('SELECT * FROM ff_events_after(0)', '... nor events');
@@ -55,6 +57,7 @@ SELECT is((SELECT event_id FROM ff_event_head()), NULL, '... nor a head');
 RESET ROLE;
 SELECT ff_grant('ff_test_follower', 'read', 'B') \g /dev/null
 SET LOCAL ROLE ff_test_follower;
+SELECT results_eq('SELECT * FROM ff_namespaces()', $$VALUES ('B', 'ff_B')$$, 'those that may be read are listed');
 SELECT results_eq('SELECT namespace, key FROM ff_documents()', $$VALUES ('B', 'n')$$, 'with read on one namespace: what is in it');
 SELECT results_eq('SELECT namespace, key FROM ff_events_after(0)', $$VALUES ('B', 'n')$$, '... and its events');
 SELECT is((SELECT h::text FROM ff_event_head() h), (SELECT row(event_id, hash)::text FROM ff_events_after(0)), '... and the last of them as the head');

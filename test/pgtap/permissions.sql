@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- events are written at once
-SELECT plan(785);
+SELECT plan(800);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["secret-user"]');
 INSERT INTO ff.flags (key, type, default_value, rules, description) VALUES
@@ -38,7 +38,7 @@ INSERT INTO calls VALUES
 	('ff_flush_exposures', 'owner', 'SELECT @.ff_flush_exposures()'), ('ff_maintain', 'owner', 'SELECT * FROM @.ff_maintain()'),
 	('ff_exposure_buffer', 'owner', 'SELECT * FROM @.ff_exposure_buffer()'), ('ff_exposure_stats', 'owner', 'SELECT * FROM @.ff_exposure_stats()'),
 	('ff_experiment', 'owner', $$SELECT * FROM @.ff_experiment('f', 'pg_catalog.pg_class', 'relname')$$),
-	('ff_last_event', 'nothing', 'SELECT * FROM @.ff_last_event()'), ('ff_event_head', 'nothing', 'SELECT * FROM @.ff_event_head()'), ('ff_events_after', 'nothing', 'SELECT * FROM @.ff_events_after(0)'),
+	('ff_last_event', 'nothing', 'SELECT * FROM @.ff_last_event()'), ('ff_event_head', 'nothing', 'SELECT * FROM @.ff_event_head()'), ('ff_namespaces', 'nothing', 'SELECT * FROM @.ff_namespaces()'), ('ff_events_after', 'nothing', 'SELECT * FROM @.ff_events_after(0)'),
 	('ff_documents', 'read', $$SELECT * FROM @.ff_documents('default')$$), ('ff_documents', 'nothing', 'SELECT * FROM @.ff_documents()'),
 	('ff_verify_events', 'owner', 'SELECT * FROM @.ff_verify_events()'), ('ff_create_namespace', 'owner', $$SELECT @.ff_create_namespace('n')$$),
 	('ff_unregister', 'owner', $$SELECT @.ff_unregister('left')$$), ('ff_register', 'owner', $$SELECT @.ff_register('public.own', 'own')$$),
