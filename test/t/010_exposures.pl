@@ -253,7 +253,7 @@ my $derived = q{SELECT (SELECT count(*) FROM ff.exposures), (SELECT sum(evaluati
 my $was = ask($derived);
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', 'postgres' ], 'pg_dump');
 ask('CREATE DATABASE restored');
-$node->command_ok([ 'pg_restore', '-d', 'restored', '--no-owner', $node->basedir . '/dump' ], 'pg_restore');
+$node->command_ok([ 'pg_restore', '--single-transaction', '-d', 'restored', '--no-owner', $node->basedir . '/dump' ], 'pg_restore');
 is(ask($derived, 'restored'), $was, 'exposures, partitions and what is derived of them are dumped and restored');
 
 # ---------- a crash ----------

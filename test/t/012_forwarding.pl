@@ -95,7 +95,7 @@ is(ask(q{SELECT count(*) FROM ff_exposures_after((SELECT last_id FROM ff_exposur
 # ---------- dump ----------
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', 'postgres' ], 'pg_dump');
 ask('CREATE DATABASE restored');
-$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'restored', $node->basedir . '/dump' ], 'pg_restore');
+$node->command_ok([ 'pg_restore', '--single-transaction', '-d', 'restored', $node->basedir . '/dump' ], 'pg_restore');
 my $state = q{SELECT (SELECT count(*) FROM ff.exposures), (SELECT max(id) FROM ff.exposures), (SELECT count(*) FROM ff.exposure_batches), (SELECT last_id FROM ff_exposure_cursor('c'))};
 is(ask($state, 'restored'), ask($state), 'numbers, batches and cursors are dumped and restored');
 $old = ask($newest, 'restored');
