@@ -135,7 +135,7 @@ extern void http_add_header(http_request *request, const char *name, const char 
 /*
  * Answers, and ends the request. content_type may be NULL for no body (204, 304). The body is
  * copied unless owned: then it is freed by free(3) when it is sent. HEAD gets the headers alone.
- * The request is gone on return; its handler isn't called again before the loop is.
+ * The request is gone on return. No handler is called from within this.
  */
 extern void http_reply(http_request *request, int status, const char *content_type,
 					   const char *body, size_t len);

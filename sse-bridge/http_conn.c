@@ -69,7 +69,7 @@ http_conn *
 http_conn_new(http_server *server, int fd, const struct in6_addr *peer)
 {
 	http_conn *conn = calloc(1, sizeof(http_conn));
-	http_link *link = &conn->link;
+	http_link *link;
 
 	if (conn == NULL)
 	{
@@ -77,6 +77,7 @@ http_conn_new(http_server *server, int fd, const struct in6_addr *peer)
 		server->counters.closed[HTTP_CLOSED_ERROR]++;
 		return NULL;
 	}
+	link = &conn->link;
 	link->server = server;
 	event_assign(&link->event, server->base, fd, EV_READ | EV_PERSIST, on_event, conn);
 	LIST_INSERT_HEAD(&server->conns, link, entry);

@@ -356,7 +356,7 @@ headers_complete(http_parser *parser)
 	opinion->keep_alive = http_should_keep_alive(parser) != 0;
 	opinion->chunked = (parser->flags & F_CHUNKED) != 0;
 	opinion->length = (parser->flags & F_CONTENTLENGTH) != 0 ? parser->content_length : 0;
-	return 1; /* no body follows in what it is given */
+	return 0;
 }
 
 /* Lets http-parser read the head; its refusals and its disagreements are ours. */
