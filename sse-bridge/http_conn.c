@@ -10,7 +10,7 @@
  *The next request of a pipeline is begun by the loop, not by the answer to the one before: no
  *handler is called from within another.
  *
- * Whoever may end a connection is the last thing that its caller does with it.
+ * A function that may end a connection is the last thing that its caller calls for it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -278,9 +278,9 @@ begin_body(http_conn *conn)
 	struct iovec iov = {(void *) text, sizeof(text) - 1};
 	ssize_t sent;
 
-	if (conn->state == HTTP_BODY_STATE || !http_parse_in_body(conn->parse))
+	if (conn->state == HTTP_READING_BODY || !http_parse_in_body(conn->parse))
 		return true;
-	set_state(conn, HTTP_BODY_STATE);
+	set_state(conn, HTTP_READING_BODY);
 	if (!http_parse_continue(conn->parse))
 		return true;
 	sent = conn->link.server->io->write(&conn->link, &iov, 1);
@@ -323,7 +323,7 @@ feed(http_conn *conn, const char *data, size_t len, size_t *used)
 		if (conn->parse == NULL)
 			return HTTP_PARSE_NO_MEMORY;
 		conn->fresh = false;
-		set_state(conn, HTTP_HEAD_STATE);
+		set_state(conn, HTTP_READING_HEAD);
 	}
 	return http_parse_feed(conn->parse, data, len, used);
 }
@@ -476,9 +476,9 @@ patience(const http_conn *conn)
 	{
 		case HTTP_IDLE:
 			return conn->fresh ? limits->header_timeout : limits->idle_timeout;
-		case HTTP_HEAD_STATE:
+		case HTTP_READING_HEAD:
 			return limits->header_timeout;
-		case HTTP_BODY_STATE:
+		case HTTP_READING_BODY:
 			return limits->body_timeout;
 		case HTTP_WRITING:
 			return limits->write_timeout;
@@ -499,7 +499,7 @@ http_conn_sweep(http_conn *conn, uint64_t now)
 
 	if (limit == 0 || now - conn->since < limit)
 		return;
-	if (conn->state == HTTP_HEAD_STATE || conn->state == HTTP_BODY_STATE)
+	if (conn->state == HTTP_READING_HEAD || conn->state == HTTP_READING_BODY)
 		refuse_request(conn, &too_slow, HTTP_CLOSED_TIMEOUT);
 	else if (conn->state == HTTP_LINGERING)
 		http_conn_close(conn, conn->reason);

@@ -53,9 +53,9 @@ LIST_HEAD(http_links, http_link);
 
 typedef enum http_state
 {
-	HTTP_IDLE,       /* waits for a request */
-	HTTP_HEAD_STATE, /* reads one */
-	HTTP_BODY_STATE,
+	HTTP_IDLE,         /* waits for a request */
+	HTTP_READING_HEAD, /* reads one */
+	HTTP_READING_BODY,
 	HTTP_HANDLING, /* waits for the answer */
 	HTTP_WRITING,  /* waits for room in the socket */
 	HTTP_LINGERING /* has shut down its side; waits for the client to do so */

@@ -65,14 +65,10 @@ static const http_refusal bad_chunk = {400, "a chunk doesn't end where its size 
 http_parse *
 http_parse_new(size_t max_header, size_t max_body)
 {
-	/* the tables of spans are written before they are read */
-	http_parse *parse = malloc(sizeof(http_parse));
+	http_parse *parse = calloc(1, sizeof(http_parse));
 
 	if (parse == NULL)
 		return NULL;
-	memset(parse, 0, offsetof(http_parse, head));
-	memset(&parse->head, 0, offsetof(http_head, names));
-	memset(&parse->line, 0, sizeof(http_parse) - offsetof(http_parse, line));
 	parse->max_header = max_header < UINT32_MAX / 8 ? max_header : UINT32_MAX / 8;
 	parse->max_body = max_body;
 	return parse;

@@ -6,7 +6,8 @@
  *
  * prints its port, and serves: / answers a POST with its body and a GET with a word; /show what the
  * layer makes of a request; /late waits 100 ms; /big?bytes= that many; /stream, /flood, /bye are
- * streams. SIGTERM drains; it ends when the last connection has, and prints the counters.
+ * streams, and /later is one that waits before it starts. SIGTERM drains; it ends when the last
+ *connection has, and prints the counters.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -114,7 +115,10 @@ answer_late(evutil_socket_t fd, short what, void *arg)
 	(void) fd;
 	(void) what;
 	abandoned += http_abandoned(request);
-	http_reply(request, 200, "text/plain", "late\n", 5);
+	if (strcmp(http_path(request), "/later") == 0)
+		serve_stream(request, "/later");
+	else
+		http_reply(request, 200, "text/plain", "late\n", 5);
 }
 
 static void
@@ -195,7 +199,7 @@ handle(void *arg, http_request *request)
 		serve_root(request);
 	else if (strncmp(path, "/show", 5) == 0)
 		serve_show(request);
-	else if (strcmp(path, "/late") == 0)
+	else if (strncmp(path, "/late", 5) == 0)
 		event_base_once(base, -1, EV_TIMEOUT, answer_late, request, &delay);
 	else if (strcmp(path, "/big") == 0)
 		serve_big(request);

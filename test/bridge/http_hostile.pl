@@ -241,4 +241,38 @@ over 'noise', {}, sub
 	is($echo->ask("${GET}Connection: close\r\n\r\n") =~ /200 OK/, 1, 'and the server lives');
 };
 
+over 'chaos', { max_connections => 60 }, sub
+{
+	my ($echo) = @_;
+	srand 7;
+	my @parts = ("$GET\r\n", get('/late'), get('/later'), get('/stream'), get('/flood'), get('/bye'),
+		get('/big?bytes=3000000'), get('/big?bytes=3000000&copied'), "NONSENSE\r\n",
+		"${POST}Content-Length: 5\r\n\r\nhello", "${POST}Expect: 100-continue\r\n",
+		"${POST}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+		"GET / HTTP/1.0\r\n\r\n", 'x' x 3000);
+	my @clients;
+	my $end = time + 2;
+	while (time < $end)
+	{
+		push @clients, $echo->connect if @clients < 80;
+		my $client = $clients[ rand @clients ];
+		my $what = rand 10;
+		$client->{socket}->blocking(0);
+		my $part = $parts[ rand @parts ];
+		substr $part, rand length $part if $what < 1;
+		syswrite $client->{socket}, $part if $what < 6;
+		sysread $client->{socket}, my $buffer, 65536 if $what >= 6 && $what < 8.5;
+		$client->half_close if $what >= 8.5 && $what < 9;
+		next if $what < 9;
+		setsockopt $client->{socket}, Socket::SOL_SOCKET(), Socket::SO_LINGER(), pack 'ii', 1, 0
+			if $what < 9.5;
+		$client->close;
+		@clients = grep { $_ != $client } @clients;
+	}
+	$_->close for @clients;
+	ok($echo->wait_for('connections', 0), 'nothing is left');
+	is($echo->counters->{streams}, 0, 'no stream either');
+	is($echo->ask("${GET}Connection: close\r\n\r\n") =~ /200 OK/, 1, 'and the server lives');
+};
+
 done_testing();

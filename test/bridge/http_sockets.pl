@@ -281,6 +281,26 @@ over 'streams', {}, sub
 	ok($echo->wait_for('connections', 0), 'over');
 };
 
+over 'streams that start late', {}, sub
+{
+	my ($echo) = @_;
+	my $client = $echo->connect;
+	$client->send(get('/later') . "$GET\r\n");
+	is($client->response->{status}, 200, 'one starts');
+	is($client->rest(0.1), ": hello\n\n", 'and goes on');
+	$client->close;
+	ok($echo->wait_for('closed_streams', 1), 'until the client has gone');
+	for my $end (qw(close half_close))
+	{
+		$client = $echo->connect;
+		$client->send(get('/later'));
+		$client->$end;
+		ok($echo->wait_for('abandoned', $end eq 'close' ? 1 : 2), "none: $end");
+		ok($echo->wait_for('connections', 0), 'nothing is left');
+	}
+	is($echo->counters->{closed_streams}, 1, 'and the owner hears of none');
+};
+
 over 'stalled streams', {}, sub
 {
 	my ($echo) = @_;
@@ -300,7 +320,9 @@ over 'stalled streams', {}, sub
 over 'drain', { idle_timeout => 20000, header_timeout => 20000 }, sub
 {
 	my ($echo) = @_;
-	my ($idle, $fresh, $busy, $half) = map { $echo->connect } 1 .. 4;
+	my ($idle, $fresh, $busy, $half, $stream) = map { $echo->connect } 1 .. 5;
+	$stream->send(get('/stream'));
+	$stream->response;
 	$idle->send("$GET\r\n");
 	$idle->response;
 	$busy->send(get('/late') . get('/late'));
@@ -318,7 +340,9 @@ over 'drain', { idle_timeout => 20000, header_timeout => 20000 }, sub
 	$r = $half->response;
 	is($r->{status}, 200, 'half a request may become a whole one');
 	is($r->{headers}{connection}, 'close', 'the last one');
+	is($stream->rest(0.1), ": hello\n\n", 'a stream goes on');
 	$_->close for $idle, $fresh, $busy, $half;
+	ok($stream->closed, 'until the server goes');
 };
 
 done_testing();
