@@ -6,9 +6,9 @@
  *	                                                -> LINGERING -> closed
  *
  * The rule: one request at a time. While it is handled or answered at most one buffer of what the
- * client sent ahead is kept, and then no more is read, so that the kernel holds the client back.
- *The next request of a pipeline is begun by the loop, not by the answer to the one before: no
- *handler is called from within another.
+ * client sent ahead is kept, and then no more is read: the kernel holds the client back. The loop
+ * begins the next request of a pipeline, not the answer to the one before, so that no handler is
+ * called from within another.
  *
  * A function that may end a connection is the last thing that its caller calls for it.
  */
@@ -18,9 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <http_parser.h>
-
 #include "http_internal.h"
+#include "http_text.h"
 
 /* After our last byte: how long and how much is waited for until the client closes, too. */
 #define LINGER_MS 2000
@@ -197,8 +196,7 @@ format_problem(char *text, size_t size, const http_refusal *refusal)
 	int len =
 		snprintf(text, size,
 				 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
-				 http_status_str((enum http_status) refusal->status), refusal->status,
-				 refusal->detail);
+				 http_reason(refusal->status), refusal->status, refusal->detail);
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;
 }

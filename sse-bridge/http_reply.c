@@ -12,9 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#include <http_parser.h>
-
 #include "http_internal.h"
+#include "http_text.h"
 
 /* ---------- headers ---------- */
 
@@ -115,9 +114,9 @@ format_head(http_conn *conn, const http_answer *answer, char *head, size_t size,
 		connection = "Connection: keep-alive\r\n";
 	n = snprintf(head, size,
 				 "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\n%s%s%s%s%s",
-				 answer->status, http_status_str((enum http_status) answer->status),
-				 date_of(conn->link.server), typed ? "Content-Type: " : "",
-				 typed ? answer->content_type : "", typed ? "\r\n" : "", length, connection);
+				 answer->status, http_reason(answer->status), date_of(conn->link.server),
+				 typed ? "Content-Type: " : "", typed ? answer->content_type : "",
+				 typed ? "\r\n" : "", length, connection);
 	*len = n < 0 ? size : (size_t) n;
 	return *len < size;
 }

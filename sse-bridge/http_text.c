@@ -1,6 +1,6 @@
 /*
  * sse-bridge/http_text.c
- *	  Characters, percent-encoding and UTF-8, as HTTP and URIs define them.
+ *	  Characters, percent-encoding, UTF-8 and the names of statuses.
  *
  * The rule: what is malformed is refused, never repaired, so that no two readers of the same bytes
  * can take them for different texts.
@@ -113,4 +113,64 @@ http_decode(const char *text, size_t len, bool plus, char *out)
 	}
 	out[n] = '\0';
 	return http_is_utf8(out, n);
+}
+
+const char *
+http_reason(int status)
+{
+	static const struct
+	{
+		int status;
+		const char *name;
+	} reasons[] = {
+		{100, "Continue"},
+		{200, "OK"},
+		{201, "Created"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{206, "Partial Content"},
+		{301, "Moved Permanently"},
+		{302, "Found"},
+		{303, "See Other"},
+		{304, "Not Modified"},
+		{307, "Temporary Redirect"},
+		{308, "Permanent Redirect"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{402, "Payment Required"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{406, "Not Acceptable"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{410, "Gone"},
+		{411, "Length Required"},
+		{412, "Precondition Failed"},
+		{413, "Content Too Large"},
+		{414, "URI Too Long"},
+		{415, "Unsupported Media Type"},
+		{416, "Range Not Satisfiable"},
+		{417, "Expectation Failed"},
+		{421, "Misdirected Request"},
+		{422, "Unprocessable Content"},
+		{425, "Too Early"},
+		{426, "Upgrade Required"},
+		{428, "Precondition Required"},
+		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+		{505, "HTTP Version Not Supported"},
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+	{
+		if (reasons[i].status == status)
+			return reasons[i].name;
+	}
+	return "Unknown";
 }

@@ -1,6 +1,6 @@
 /*
  * sse-bridge/http_text.h
- *	  Characters, percent-encoding and UTF-8, as HTTP and URIs define them.
+ *	  Characters, percent-encoding, UTF-8 and the names of statuses.
  */
 #ifndef HTTP_TEXT_H
 #define HTTP_TEXT_H
@@ -23,5 +23,8 @@ extern bool http_is_utf8(const char *text, size_t len);
  * NUL or isn't UTF-8: nobody behind this function has to think of either.
  */
 extern bool http_decode(const char *text, size_t len, bool plus, char *out);
+
+/* What a status is called, "Not Found". */
+extern const char *http_reason(int status);
 
 #endif /* HTTP_TEXT_H */

@@ -4,10 +4,12 @@
  *
  *	    http_echo [name=value ...]		any member of http_limits
  *
- * prints its port, and serves: / answers a POST with its body and a GET with a word; /show what the
- * layer makes of a request; /late waits 100 ms; /big?bytes= that many; /stream, /flood, /bye are
- * streams, and /later is one that waits before it starts. SIGTERM drains; it ends when the last
- *connection has, and prints the counters.
+ * prints its port, and serves: / answers a POST with its body and a GET with a word; /show what
+ * the layer makes of a request; /late waits 100 ms; /big?bytes= that many; /stream, /flood, /bye
+ * are streams, and /later is one that waits before it starts.
+ *
+ * SIGUSR1 prints the counters. SIGTERM drains; it ends when no connection but streams is left, and
+ * prints them once more.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -325,6 +327,9 @@ main(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++)
 		set(argv[i]);
+	/* what libevent puts back in the end: a second SIGTERM must not kill it then */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
 	base = event_base_new();
 	server = http_server_new(base, &limits, handle, NULL);
 	if (server == NULL || !http_server_listen(server, fd))

@@ -92,6 +92,15 @@ tokens(void **state)
 		assert_int_equal(http_is_token((char) c), c != 0 && strchr(token, c) != NULL);
 }
 
+static void
+reasons(void **state)
+{
+	(void) state;
+	assert_string_equal(http_reason(200), "OK");
+	assert_string_equal(http_reason(505), "HTTP Version Not Supported");
+	assert_string_equal(http_reason(299), "Unknown");
+}
+
 int
 main(void)
 {
@@ -99,6 +108,7 @@ main(void)
 		cmocka_unit_test(what_decodes),
 		cmocka_unit_test(no_byte_behind_the_end),
 		cmocka_unit_test(tokens),
+		cmocka_unit_test(reasons),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

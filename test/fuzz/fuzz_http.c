@@ -3,8 +3,8 @@
  *	  Any bytes as requests on one connection.
  *
  * However they are cut, the same comes out; what is taken is well-formed; and http-parser, given
- *the same bytes, bodies and all, finds the end of each request and the body where we do. The last
- *is what smuggling would break.
+ * the same bytes, finds the end of each request, and its body, where we do. Smuggling lives on the
+ * difference.
  */
 #include <stdio.h>
 #include <stdlib.h>
