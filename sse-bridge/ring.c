@@ -180,14 +180,19 @@ ring_at(const ring *ring, uint64_t place, ring_event *event)
 size_t
 ring_span(const ring *ring, uint64_t place, size_t offset, const char **bytes)
 {
-	uint64_t from, until = ring->head;
+	uint64_t from, until;
 
 	if (place >= ring->end)
 		return 0;
 	from = entry_at(ring, place)->at + offset;
 	*bytes = ring->bytes + from % ring->size;
-	if (ring->gap != UINT64_MAX && from < ring->gap)
+
+	/* up to where the block ends, or was left empty, or is not written yet */
+	until = from - from % ring->size + ring->size;
+	if (ring->gap != UINT64_MAX && from < ring->gap && ring->gap < until)
 		until = ring->gap;
+	if (ring->head < until)
+		until = ring->head;
 	return (size_t) (until - from);
 }
 
