@@ -60,15 +60,16 @@ over 'a client that never reads an answer', {}, sub
 		$client->send(get("/big?bytes=20000000$how"));
 		ok($echo->wait_for('timeout', $how eq '' ? 1 : 2), "closed$how");
 		cmp_ok(time - $begin, '<', 3, 'in time');
+		ok($client->closed && $client->{reset}, 'by a reset: the kernel keeps nothing for it');
 	}
 	my $client = $echo->connect;
-	$client->send(get('/big?bytes=6000000', 'Connection: close'));
+	$client->send(get('/big?bytes=16000000', 'Connection: close'));
 	my $slow = 0;
-	while (length($client->{buffer}) < 6_000_000 && $client->more(1))
+	while (length($client->{buffer}) < 16_000_000 && $client->more(1))
 	{
 		sleep 0.01;
 	}
-	cmp_ok(length $client->{buffer}, '>', 6_000_000, 'one that is slow gets it all');
+	cmp_ok(length $client->{buffer}, '>', 16_000_000, 'one that is slow gets it all');
 	is($echo->counters->{timeout}, 2, 'for it makes progress');
 };
 
@@ -124,6 +125,14 @@ over 'giant and truncated bodies', {}, sub
 	is(length $client->response->{body}, 65536, 'as large as may be');
 	$client->send("${POST}Content-Length: 65537\r\n\r\n" . 'x' x 65537);
 	is($client->response->{status}, 413, 'a byte more, although it was sent');
+	$client = $echo->connect;
+	$client->send("${POST}Content-Length: 65537\r\n\r\n");
+	sleep 0.1;
+	ok($client->send('x' x 1000) && sleep(0.02) && $client->send('x' x 1000),
+		'after the answer the rest may still be sent');
+	is($client->response->{status}, 413, 'and the answer read');
+	$client->half_close;
+	ok($client->closed && !$client->{reset}, 'and the end is an orderly one');
 	$client = $echo->connect;
 	$client->send("${POST}Transfer-Encoding: chunked\r\n\r\n" . "1000\r\n" . 'x' x 4096 . "\r\n"
 		. "ffffffff\r\n" . 'x' x 100_000);

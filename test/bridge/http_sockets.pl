@@ -187,10 +187,13 @@ over 'max_connections', { max_connections => 3, idle_timeout => 5000, header_tim
 	}
 	$_->send("$GET\r\n") for @clients;
 	is_deeply([ map { $_->response->{status} } @clients ], [ 200, 200, 200 ], 'the others go on');
+	my $lingering = $echo->connect;
+	is($lingering->response->{status}, 503, 'one is turned away, and stays to hear why');
 	(shift @clients)->close;
-	ok($echo->wait_for('connections', 2), 'one goes');
+	ok($echo->wait_for('connections', 3), 'one goes');
 	is($echo->ask("${GET}Connection: close\r\n\r\n") =~ /200 OK/, 1, 'and one may come');
-	is($echo->counters->{refused}, 3, 'counted');
+	is($echo->counters->{refused}, 4, 'counted');
+	$lingering->close;
 	$_->close for @clients;
 
 	@clients = map { $echo->connect } 1 .. 200;
