@@ -42,7 +42,7 @@ typedef struct FfSchedule
 {
 	TimestampTz next_flush;
 	TimestampTz next_upkeep;
-	int retry; /* after the last flush failed; 0: it did not */
+	int retry; /* after the last attempt failed; 0: it did not */
 } FfSchedule;
 
 static MemoryContext job_context;
@@ -140,6 +140,14 @@ do_upkeep(FfSchedule *schedule)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* After a failure, the next flush comes later each time. */
+static void
+put_off(FfSchedule *schedule)
+{
+	schedule->retry = schedule->retry == 0 ? FIRST_RETRY : Min(2 * schedule->retry, LAST_RETRY);
+	schedule->next_flush = after(schedule->retry);
+}
+
 /* By time, rows that failed before are tried again; by number, only what is new. */
 static void
 do_flush(FfSchedule *schedule, bool with_failed)
@@ -150,10 +158,7 @@ do_flush(FfSchedule *schedule, bool with_failed)
 		schedule->next_flush = after(ff_exposure_flush_interval);
 	}
 	else
-	{
-		schedule->retry = schedule->retry == 0 ? FIRST_RETRY : Min(2 * schedule->retry, LAST_RETRY);
-		schedule->next_flush = after(schedule->retry);
-	}
+		put_off(schedule);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -271,18 +276,6 @@ wait_for_work(FfSchedule *schedule)
 	return !ShutdownRequestPending && !must_step_aside();
 }
 
-/* Whether the extension is there; what can't be found out is as it was. */
-static bool
-has_extension(Oid *extension)
-{
-	Oid found = *extension;
-
-	(void) run(find_extension, &found);
-	if (OidIsValid(found))
-		*extension = found;
-	return OidIsValid(found);
-}
-
 /* Nothing is to be written for a database without the extension. */
 static void
 release(void *extension)
@@ -292,7 +285,10 @@ release(void *extension)
 	ff_release_database(MyDatabaseId);
 }
 
-/* Works until it is told to go, or the extension is gone. */
+/*
+ * Works until it is told to go, or the extension is gone. Where that can't be found out, everything
+ * is kept: it is looked for again before anything else is done.
+ */
 static void
 work(Oid extension)
 {
@@ -301,11 +297,20 @@ work(Oid extension)
 	schedule.next_flush = after(ff_exposure_flush_interval);
 	do
 	{
-		if (!has_extension(&extension))
+		Oid found = InvalidOid;
+
+		if (!run(find_extension, &found))
+		{
+			put_off(&schedule);
+			schedule.next_upkeep = Max(schedule.next_upkeep, schedule.next_flush);
+			continue;
+		}
+		if (!OidIsValid(found))
 		{
 			(void) run(release, &extension);
 			return;
 		}
+		extension = found;
 		do_what_is_due(&schedule);
 	} while (wait_for_work(&schedule));
 	do_flush(&schedule, true);
@@ -321,7 +326,8 @@ ff_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	set_up();
-	if (!has_extension(&extension))
+	/* one that has no extension takes no place */
+	if (run(find_extension, &extension) && !OidIsValid(extension))
 		(void) run(release, &extension);
 	else if (attach())
 		work(extension);
