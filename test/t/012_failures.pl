@@ -60,5 +60,33 @@ ok(comes_true(q{SELECT count(*) = 4 FROM ff.exposures}), '... and writes it down
 is(ask($books), 't', '... with the books right');
 ok(comes_true($worker), '... and stays');
 
+# ---------- a full disk ----------
+# To a process, a limit for the size of files is a disk with no room for more.
+sub limit_worker
+{
+	my ($limit) = @_;
+	my $pid = ask(q{SELECT worker_pid FROM ff.exposure_stats});
+	system_or_bail('prlimit', "--pid=$pid", "--fsize=$limit:");
+	return $pid;
+}
+
+my $errors = ask(q{SELECT errors FROM ff.exposure_stats});
+my $limited = limit_worker(1024 * 1024);
+expose('long' . 'x' x 400, 4000);
+set('ff.exposure_flush_interval = 100ms');
+wait_for(qq{SELECT errors >= $errors + 2 FROM ff.exposure_stats});
+like(ask(q{SELECT last_error FROM ff.exposure_stats}), qr/could not extend file/, 'a table that has no room: said in ff.exposure_stats');
+is(ask(q{SELECT buffered, dropped FROM ff.exposure_stats}), '4000|0', '... everything is kept, and tried again');
+is(ask(q{SELECT count(*) FROM ff.exposures}), '4', '... nothing is written by halves');
+is(ask($books), 't', '... and the books are right');
+is(expose('meanwhile', 5), '5', '... evaluation goes on');
+limit_worker('unlimited');
+ok(comes_true(q{SELECT buffered = 0 FROM ff.exposure_stats}), 'with room again, the worker writes it down');
+is(ask(q{SELECT count(*), count(DISTINCT user_id), sum(evaluations), (SELECT count(*) FROM ff.assignments), (SELECT sum(unique_users) FROM ff.exposure_counts),
+	(SELECT sum(evaluations) FROM ff.exposure_counts) FROM ff.exposures}), '4009|4009|4009|4009|4009|4009', '... each once, in all tables');
+is(ask(q{SELECT flushed, dropped, buffered FROM ff.exposure_stats}), '4009|0|0', '... and in the books');
+is(ask(q{SELECT worker_pid FROM ff.exposure_stats}), $limited, '... the same worker');
+is(logged('PANIC|terminated by signal'), 0, '... and the server never stopped');
+
 $node->stop;
 done_testing();
