@@ -1,5 +1,5 @@
-# When something fails that the worker needs: catalogs, disks, places, processes. Nothing is lost or
-# written twice, the books are right, somebody is told, and it goes on when it can.
+# When a worker can't do what it should: nothing is lost or written twice, the books are right, it is
+# said, and it goes on when it can. And what it says of experiments that go wrong.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ my $node = PostgreSQL::Test::Cluster->new('failures');
 # Segments of the log are small: a limit for the size of files that they keep to can be met by tables.
 $node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8', '--wal-segsize=1' ]);
 $node->append_conf('postgresql.conf', join("\n", 'fsync = off', 'autovacuum = off', q{shared_preload_libraries = 'ff'},
-	'ff.exposure_flush_interval = 1h', 'ff.exposure_flush_count = 1000000000', 'max_worker_processes = 8', 'max_logical_replication_workers = 0'));
+	'ff.exposure_flush_interval = 1h', 'ff.exposure_flush_count = 1000000000'));
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ff');
 
@@ -87,6 +87,40 @@ is(ask(q{SELECT count(*), count(DISTINCT user_id), sum(evaluations), (SELECT cou
 is(ask(q{SELECT flushed, dropped, buffered FROM ff.exposure_stats}), '4009|0|0', '... and in the books');
 is(ask(q{SELECT worker_pid FROM ff.exposure_stats}), $limited, '... the same worker');
 is(logged('PANIC|terminated by signal'), 0, '... and the server never stopped');
+
+# ---------- experiments that go wrong ----------
+# Upkeep is done when a worker starts. One that is idle after the last step of it has done it.
+sub have_upkeep_done
+{
+	my $pid = ask(q{SELECT worker_pid FROM ff.exposure_stats});
+	# a change of any extension has the launcher not wait before it starts another one
+	ask(qq{SELECT pg_terminate_backend($pid); DROP EXTENSION plpgsql; CREATE EXTENSION plpgsql});
+	wait_for(qq{SELECT count(*) = 1 FROM pg_stat_activity a, ff.exposure_stats s WHERE a.pid = s.worker_pid AND a.pid <> $pid AND a.state = 'idle'
+		AND a.query = 'check sample ratios of experiments'});
+	return;
+}
+
+my $warned = q{SELECT count(*) FROM ff.sample_ratio_warnings WHERE flag_key = };
+set('ff.exposure_flush_interval = 1h');
+have_upkeep_done();
+is(logged('sample ratio mismatch'), 0, 'users who are spread as configured: no warning');
+ask(q{SET ff.exposure_mode = off; CREATE TABLE lucky AS SELECT 'lucky' || g AS id FROM generate_series(1, 3000) g WHERE ff_bool('exp', jsonb_build_object('user_id', 'lucky' || g));
+	SET ff.exposure_mode = experiments; SELECT count(ff_bool('exp', jsonb_build_object('user_id', id))) FROM lucky; SELECT ff_flush_exposures()});
+have_upkeep_done();
+is(logged('WARNING:  sample ratio mismatch in the experiment of flag "exp", namespace "default"'), 1, 'users who are not: the worker warns');
+is(logged('HINT:  SELECT \* FROM ff.sample_ratio'), 1, '... and says where to look');
+have_upkeep_done();
+ask('SELECT * FROM ff_maintain()');
+cmp_ok(ask($warned . q{'exp'}), '<=', 2, '... once a day, or two if one begins meanwhile');
+is(logged('LOG:.*sample ratio|WARNING:  sample ratio'), ask($warned . q{'exp'}), '... however often it looks');
+my $before = logged('sample ratio mismatch');
+ask(q{UPDATE ff.sample_ratio_warnings SET day = day - 7});
+have_upkeep_done();
+is(logged('sample ratio mismatch'), $before + 1, '... and again on another day');
+ask(q{SELECT ff_update_flag('exp', '{"experiment": {"active": false}}'); UPDATE ff.sample_ratio_warnings SET day = day - 7});
+have_upkeep_done();
+is(logged('sample ratio mismatch'), $before + 1, '... until the experiment ends');
+ask(q{SELECT ff_update_flag('exp', '{"experiment": {"active": true}}')});
 
 $node->stop;
 done_testing();
