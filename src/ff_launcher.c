@@ -20,6 +20,7 @@
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -41,6 +42,7 @@
 #define LAST_RETRY (60 * 1000)
 #define LIVED_LONG (60 * 1000) /* a worker that did is started again at once */
 #define STEP_ASIDE (10 * 1000) /* longer than those who need the database alone wait for it */
+#define REFUSALS 5             /* of a process before that is said: they come and go */
 
 PGDLLEXPORT void ff_launcher_main(Datum arg);
 
@@ -48,16 +50,20 @@ PGDLLEXPORT void ff_launcher_main(Datum arg);
 typedef struct FfPost
 {
 	Oid database;
-	bool exists; /* as of the last look */
+	NameData name;
+	bool exists;  /* as of the last look */
+	bool is_open; /* a worker may be there */
 	bool is_wanted;
 	BackgroundWorkerHandle *worker;
 	TimestampTz started;
 	TimestampTz not_before;
 	int retry;
+	int refusals; /* since the last worker: there was no process for another */
+	bool has_complained;
 } FfPost;
 
 static List *posts = NIL;
-static bool has_complained = false;
+static bool had_room = false; /* for another database, as of the last look */
 
 /* ---------- which databases there are ---------- */
 
@@ -111,14 +117,13 @@ list_databases(void)
 	while ((row = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		const FormData_pg_database *database = (Form_pg_database) GETSTRUCT(row);
-		FfPost *post;
+		FfPost *post = find_post(database->oid);
 
-		if (!may_have_worker(database))
-			continue;
-		post = find_post(database->oid);
 		if (post == NULL)
 			post = make_post(database->oid);
+		post->name = database->datname;
 		post->exists = true;
+		post->is_open = may_have_worker(database);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -162,6 +167,21 @@ see_whether_ended(FfPost *post)
 	post->retry = post->retry == 0 ? FIRST_RETRY : Min(2 * post->retry, LAST_RETRY);
 }
 
+/* Those that found no place for their database have another chance when there is one again. */
+static void
+offer_room(void)
+{
+	bool has_room = ff_find_database(InvalidOid) != NULL;
+	ListCell *cell;
+
+	if (has_room && !had_room)
+	{
+		foreach (cell, posts)
+			((FfPost *) lfirst(cell))->is_wanted = true;
+	}
+	had_room = has_room;
+}
+
 /* Takes notice of what was asked for, and until when somebody wants the database for himself. */
 static void
 take_wishes(void)
@@ -169,6 +189,7 @@ take_wishes(void)
 	ListCell *cell;
 
 	LWLockAcquire(ff_buffer_lock(), LW_EXCLUSIVE);
+	offer_room();
 	foreach (cell, posts)
 	{
 		FfPost *post = lfirst(cell);
@@ -188,6 +209,32 @@ take_wishes(void)
 	LWLockRelease(ff_buffer_lock());
 }
 
+static bool
+has_place(Oid database)
+{
+	bool has;
+
+	LWLockAcquire(ff_buffer_lock(), LW_SHARED);
+	has = ff_find_database(database) != NULL;
+	LWLockRelease(ff_buffer_lock());
+	return has;
+}
+
+/* Says once that a database goes without a worker, if there is something for one to do. */
+static void
+complain(FfPost *post)
+{
+	if (post->has_complained || ++post->refusals < REFUSALS || !has_place(post->database))
+		return;
+	post->has_complained = true;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("there is no background worker left for database \"%s\"", NameStr(post->name)),
+			 errdetail("Its exposures stay in memory until there is one."),
+			 errhint("Raise max_worker_processes: ff needs one for itself and one for each "
+					 "database that has the extension.")));
+}
+
 static void
 start(FfPost *post)
 {
@@ -204,24 +251,27 @@ start(FfPost *post)
 	bool started;
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, FF_WORKER_TYPE " for database %u", post->database);
+	strlcpy(worker.bgw_extra, NameStr(post->name), sizeof(worker.bgw_extra));
 	started = RegisterDynamicBackgroundWorker(&worker, &post->worker);
 	MemoryContextSwitchTo(old);
 	post->started = GetCurrentTimestamp();
 	if (started)
 	{
 		post->is_wanted = false;
+		post->refusals = 0;
+		post->has_complained = false;
 		return;
 	}
 	post->worker = NULL;
 	post->not_before = TimestampTzPlusMilliseconds(post->started, FIRST_RETRY);
-	if (!has_complained)
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("there is no background worker left for database %u", post->database),
-				 errdetail("Its exposures stay in memory."),
-				 errhint("Raise max_worker_processes: ff needs one for itself and one for each "
-						 "database that has the extension.")));
-	has_complained = true;
+	complain(post);
+}
+
+/* Whether a worker is to be started as soon as it may. */
+static bool
+is_vacant(const FfPost *post)
+{
+	return post->exists && post->is_open && post->is_wanted && post->worker == NULL;
 }
 
 static void
@@ -248,9 +298,9 @@ start_workers(void)
 	{
 		FfPost *post = lfirst(cell);
 
-		if (post->exists && post->worker == NULL && post->is_wanted && post->not_before <= now)
+		if (is_vacant(post) && post->not_before <= now)
 			start(post);
-		if (post->exists && post->worker == NULL && post->is_wanted)
+		if (is_vacant(post))
 			next = Min(next, post->not_before);
 	}
 	return TimestampDifferenceMilliseconds(now, next) + 1;
@@ -304,6 +354,23 @@ access_object(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		extension_changed = true;
 }
 
+void
+ff_complain_of_room(int level, const char *database)
+{
+	ereport(level, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("there is no room for the exposures of database \"%s\"", database),
+					errdetail("They are not recorded."),
+					errhint("Raise ff.max_databases, and restart the server.")));
+}
+
+/* Who creates the extension in a database too many is told. */
+static void
+look_for_room(void)
+{
+	if (OidIsValid(get_extension_oid("ff", true)) && ff_own_database() == NULL)
+		ff_complain_of_room(WARNING, get_database_name(MyDatabaseId));
+}
+
 /* Has the worker look whether the extension is there, or the launcher start one to look. */
 static void
 transaction_end(XactEvent event, void *arg)
@@ -312,6 +379,8 @@ transaction_end(XactEvent event, void *arg)
 	Latch *latch;
 
 	(void) arg;
+	if (event == XACT_EVENT_PRE_COMMIT && extension_changed)
+		look_for_room();
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
 	if (event == XACT_EVENT_COMMIT && extension_changed)

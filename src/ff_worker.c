@@ -332,7 +332,5 @@ ff_worker_main(Datum arg)
 	else if (attach())
 		work(extension);
 	else
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("there is no room for the exposures of database %u", MyDatabaseId),
-					  errhint("Raise ff.max_databases.")));
+		ff_complain_of_room(LOG, MyBgworkerEntry->bgw_extra);
 }

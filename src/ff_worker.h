@@ -1,7 +1,7 @@
 /*
  * src/ff_worker.h
  *	  Background workers: one for each database that has the extension, and the launcher that sees
- *to them.
+ *	  to them.
  */
 #ifndef FF_WORKER_H
 #define FF_WORKER_H
@@ -19,6 +19,9 @@ extern int ff_exposure_flush_interval; /* ff.exposure_flush_interval, in millise
  * settings were read anew.
  */
 extern bool ff_wait(long milliseconds);
+
+/* Says that a database has no place in the buffer, and what to do about it. */
+extern void ff_complain_of_room(int level, const char *database);
 
 /* Registers the launcher, and the hooks by which it learns what changes. */
 extern void ff_launcher_init(void);
