@@ -3,7 +3,9 @@
  *	  The file sink: exposures as JSON, one a line, in a directory of the server's.
  *
  * A file has a day's lines (UTC) of one database, up to a size; then the next one is begun. What
- * can't be written whole is taken back, so that nothing is there twice when it is tried again.
+ * can't be written whole is taken back, so that nothing is there twice when it is tried again. A
+ * crash can leave a part of a line at the end: such a file is not gone on with, so that its readers
+ * can tell, and the next line is not spoilt.
  */
 #include "ff_flush.h"
 
@@ -65,13 +67,39 @@ put_line(StringInfo line, const FfRow *row)
 					 (long long) row->exposure->count);
 }
 
-/* The file that the next lines go to: today's last one, unless that is full. */
+/* Whether the last line of a file is cut off. */
+static bool
+is_cut_off(const char *path, off_t size)
+{
+	int file = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	char last = '\n';
+	ssize_t got;
+
+	if (file < 0)
+		return false; /* who wants to write to it will say why */
+	got = pg_pread(file, &last, 1, size - 1);
+	CloseTransientFile(file);
+	return got == 1 && last != '\n';
+}
+
+/* Whether more lines may go to a file, which need not be there yet. */
+static bool
+has_room(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) != 0 || status.st_size == 0)
+		return true;
+	return status.st_size < (off_t) ff_exposure_file_size * 1024 &&
+		   !is_cut_off(path, status.st_size);
+}
+
+/* The file that the next lines go to: today's last one, or one after it. */
 static char *
 choose_file(void)
 {
 	struct pg_tm tm;
 	fsec_t micros;
-	struct stat status;
 	char *path = NULL;
 
 	if (ff_exposure_directory[0] == '\0')
@@ -83,7 +111,7 @@ choose_file(void)
 	{
 		path = psprintf("%s/exposures-%u-%04d%02d%02d-%d.jsonl", ff_exposure_directory,
 						MyDatabaseId, tm.tm_year, tm.tm_mon, tm.tm_mday, n);
-		if (stat(path, &status) == 0 && status.st_size >= (off_t) ff_exposure_file_size * 1024)
+		if (!has_room(path))
 		{
 			pfree(path);
 			path = NULL;
@@ -125,23 +153,33 @@ write_all(int file, const char *path, const char *data, size_t size, off_t lengt
 		fail(file, path, length);
 }
 
-static void
-append_to_file(const char *path, const StringInfoData *lines)
+/* Opens a file, and sees to it that it will be there after a crash. Its length so far. */
+static int
+open_file(const char *path, off_t *length)
 {
 	struct stat status;
-	bool is_new = stat(path, &status) != 0;
 	int file = OpenTransientFilePerm(path, O_WRONLY | O_CREAT | O_APPEND | PG_BINARY, 0600);
 
 	if (file < 0 || fstat(file, &status) != 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path),
 						errhint("ff.exposure_directory must be a directory that the server can "
 								"write to.")));
-	write_all(file, path, lines->data, (size_t) lines->len, status.st_size);
+	*length = status.st_size;
+	if (*length == 0)
+		(void) fsync_fname_ext(ff_exposure_directory, true, false, ERROR);
+	return file;
+}
+
+/* After the lines are synced nothing may fail: they would be written again. */
+static void
+append_to_file(const char *path, const StringInfoData *lines)
+{
+	off_t length;
+	int file = open_file(path, &length);
+
+	write_all(file, path, lines->data, (size_t) lines->len, length);
 	if (CloseTransientFile(file) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not close file \"%s\": %m", path)));
-	if (is_new)
-		fsync_fname(ff_exposure_directory, true);
+		ereport(LOG, (errcode_for_file_access(), errmsg("could not close file \"%s\": %m", path)));
 }
 
 uint32
