@@ -395,10 +395,12 @@ CREATE VIEW ff.exposure_counts AS
 		pg_catalog.sum(users)::bigint AS unique_users, pg_catalog.min(first_at) AS first_at,
 		pg_catalog.max(last_at) AS last_at
 	FROM ff.exposure_rollups GROUP BY namespace, flag_key, variant_key;
+COMMENT ON VIEW ff.exposure_counts IS 'evaluations and unique users of each variant, with the first and the last time';
 
 CREATE VIEW ff.exposure_hourly AS
 	SELECT namespace, flag_key, variant_key, hour, evaluations, exposures, users AS new_users
 	FROM ff.exposure_rollups;
+COMMENT ON VIEW ff.exposure_hourly IS 'the same by the hour; new_users had not been seen in the variant before';
 -- From the buffer in shared memory to the tables, and a look at what is in between. A row of exposures
 -- is a user's in both: nobody sees them who wasn't granted to.
 
@@ -433,6 +435,8 @@ GRANT EXECUTE ON FUNCTION ff_exposure_stats() TO pg_monitor;
 
 CREATE VIEW ff.exposure_buffer AS SELECT * FROM @extschema@.ff_exposure_buffer();
 CREATE VIEW ff.exposure_stats AS SELECT * FROM @extschema@.ff_exposure_stats();
+COMMENT ON VIEW ff.exposure_buffer IS 'exposures of this database that are not written down yet';
+COMMENT ON VIEW ff.exposure_stats IS 'the books of the exposure buffer for this database: noted = flushed + dropped + buffered, in evaluations; its last flush and error';
 GRANT SELECT ON ff.exposure_stats TO pg_monitor;
 
 -- When a worker said that an experiment's users are not spread as configured: once a day.

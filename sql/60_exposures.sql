@@ -75,7 +75,9 @@ CREATE VIEW ff.exposure_counts AS
 		pg_catalog.sum(users)::bigint AS unique_users, pg_catalog.min(first_at) AS first_at,
 		pg_catalog.max(last_at) AS last_at
 	FROM ff.exposure_rollups GROUP BY namespace, flag_key, variant_key;
+COMMENT ON VIEW ff.exposure_counts IS 'evaluations and unique users of each variant, with the first and the last time';
 
 CREATE VIEW ff.exposure_hourly AS
 	SELECT namespace, flag_key, variant_key, hour, evaluations, exposures, users AS new_users
 	FROM ff.exposure_rollups;
+COMMENT ON VIEW ff.exposure_hourly IS 'the same by the hour; new_users had not been seen in the variant before';

@@ -32,6 +32,8 @@ GRANT EXECUTE ON FUNCTION ff_exposure_stats() TO pg_monitor;
 
 CREATE VIEW ff.exposure_buffer AS SELECT * FROM @extschema@.ff_exposure_buffer();
 CREATE VIEW ff.exposure_stats AS SELECT * FROM @extschema@.ff_exposure_stats();
+COMMENT ON VIEW ff.exposure_buffer IS 'exposures of this database that are not written down yet';
+COMMENT ON VIEW ff.exposure_stats IS 'the books of the exposure buffer for this database: noted = flushed + dropped + buffered, in evaluations; its last flush and error';
 GRANT SELECT ON ff.exposure_stats TO pg_monitor;
 
 -- When a worker said that an experiment's users are not spread as configured: once a day.

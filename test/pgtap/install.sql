@@ -1,7 +1,7 @@
 -- What CREATE EXTENSION brings, and what it leaves behind when it goes.
 \set ON_ERROR_STOP 1
 BEGIN;
-SELECT plan(13);
+SELECT plan(14);
 
 CREATE EXTENSION ff;
 SELECT has_table('ff', t, 'ff.' || t) FROM unnest(ARRAY['flags', 'segments', 'namespaces']) t;
@@ -19,6 +19,8 @@ SELECT is_empty($$SELECT proname FROM functions WHERE proname !~ '^ff_'$$, 'all 
 SELECT is_empty('SELECT proname FROM functions WHERE prosecdef', 'none runs with another''s rights');
 SELECT is_empty($$SELECT proname FROM functions WHERE obj_description(oid, 'pg_proc') IS NULL$$,
 	'each has a comment');
+SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'ff'::regnamespace AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL$$,
+	'so has each view');
 SELECT results_eq($$SELECT DISTINCT provolatile::text, proparallel::text, proisstrict FROM functions
 		WHERE proname ~ '^ff_(evaluate|evaluate_all|bool|string|number|json|explain|flag|segment)$'$$,
 	$$VALUES ('s', 's', false)$$, 'evaluation is STABLE and PARALLEL SAFE, and takes nulls');
