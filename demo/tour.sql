@@ -50,6 +50,20 @@ WHERE key = 'new-checkout';
 \set ON_ERROR_STOP on
 
 \echo
+\echo '-- An experiment: who was shown what is noted, and written down every few seconds, or now.'
+INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES
+('one-click', 'boolean', 'false', '[{"variant": "on", "weight": 50}]', '{"active": true}');
+SELECT count(ff_bool('one-click', context)) FROM users WHERE id <= 20000;
+SELECT FROM ff_flush_exposures();
+SELECT variant_key, evaluations, unique_users FROM ff.exposure_counts
+WHERE flag_key = 'one-click' ORDER BY variant_key;
+
+\echo '-- Are users spread as configured? And who of them ordered something?'
+SELECT variant_key, users, configured_share, actual_share, round(p_value::numeric, 3) AS p_value, warning
+FROM ff.sample_ratio WHERE flag_key = 'one-click' ORDER BY variant_key;
+SELECT variant_key, users, converted, round(conversion::numeric, 4) AS conversion, round(mean::numeric, 2) AS mean
+FROM ff_experiment('one-click', 'orders', 'user_id', 'amount') ORDER BY variant_key;
+
 \echo '-- Why does user 6 see what he sees?'
 SELECT object, path, matched, detail
 FROM users, ff_explain('new-checkout', context) WHERE id = 6 ORDER BY step;

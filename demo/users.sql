@@ -1,5 +1,6 @@
 --
--- demo/users.sql: 100,000 users, each with the context that an application would send.
+-- demo/users.sql: 100,000 users, each with the context that an application would send, and what some
+-- of them have ordered.
 --
 -- Everything about a user follows from the hash of his number, never from random(), so that the
 -- demo shows the same answers wherever it runs.
@@ -62,4 +63,11 @@ SELECT id,
        ))
 FROM person;
 
-ANALYZE users;
+CREATE TABLE orders (user_id text NOT NULL, amount numeric NOT NULL);
+
+INSERT INTO orders
+SELECT 'user-' || id, 5 + pg_temp.below(id, 'amount', 9500) / 100.0
+FROM generate_series(1, 100000) AS id
+WHERE pg_temp.below(id, 'ordered', 8) = 0;
+
+ANALYZE users, orders;

@@ -7,6 +7,7 @@
 #     scripts/cluster.sh start DIR --listen   one to keep: fsync is on, and it also listens on a
 #                                             free port of 127.0.0.1; the password is in
 #                                             DIR/pgpass
+#     scripts/cluster.sh start ... NAME=VALUE with settings
 #     scripts/cluster.sh running DIR          whether it runs, as the exit code
 #     scripts/cluster.sh psql DIR [ARG ...]   psql, as the superuser "postgres"
 #     scripts/cluster.sh stop DIR             stops it, and removes it and DIR
@@ -30,7 +31,7 @@ last_port=15531
 
 usage()
 {
-	die "usage: scripts/cluster.sh start DIR [--listen] | running DIR | psql DIR [ARG ...]" \
+	die "usage: scripts/cluster.sh start DIR [--listen] [NAME=VALUE ...] | running DIR | psql DIR [ARG ...]" \
 		"| stop DIR"
 }
 
@@ -106,11 +107,12 @@ launch_failed()
 launch_listening()
 {
 	local dir=$1 port
+	shift
 	for ((port = first_port; port <= last_port; port++)); do
 		if (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
 			continue
 		fi
-		launch "$dir" "$port" listen_addresses=127.0.0.1 && return
+		launch "$dir" "$port" listen_addresses=127.0.0.1 "$@" && return
 		as_user "$user" grep -q 'could not bind\|already in use' "$dir/data/server.log" ||
 			launch_failed "$dir"
 		as_user "$user" rm "$dir/data/server.log"
@@ -130,18 +132,25 @@ set_password()
 
 start()
 {
-	local dir=$1 listen=${2:-}
-	[[ -z $listen || $listen == --listen ]] || usage
+	local dir=$1 listen= setting
+	shift
+	if [[ ${1:-} == --listen ]]; then
+		listen=$1
+		shift
+	fi
+	for setting; do
+		[[ $setting =~ ^[a-z_.]+=[^[:space:]]*$ ]] || usage
+	done
 	mkdir -p "$dir"
 	[[ -z $(ls -A "$dir") ]] || die "$dir is not empty"
 	user=$(server_user)
 	chmod 711 "$dir"
 	initialize "$dir"
 	if [[ -n $listen ]]; then
-		launch_listening "$dir"
+		launch_listening "$dir" "$@"
 		set_password "$dir"
 	else
-		launch "$dir" "$first_port" fsync=off synchronous_commit=off full_page_writes=off ||
+		launch "$dir" "$first_port" fsync=off synchronous_commit=off full_page_writes=off "$@" ||
 			launch_failed "$dir"
 	fi
 }

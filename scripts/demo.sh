@@ -119,7 +119,7 @@ make_cluster()
 {
 	unfinished=$1
 	say "Making a cluster in $1 ..."
-	cluster start "$@"
+	cluster start "$@" shared_preload_libraries=ff
 	load "$1"
 	show_tour "$1"
 }

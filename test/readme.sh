@@ -24,7 +24,7 @@ demo_psql()
 	"$root/scripts/cluster.sh" psql "$dir" -d postgres -q "$@"
 }
 
-"$root/scripts/cluster.sh" start "$dir"
+"$root/scripts/cluster.sh" start "$dir" shared_preload_libraries=ff
 demo_psql -c 'CREATE EXTENSION ff' -f "$root/demo/flags.sql" -f "$root/demo/users.sql"
 
 # the blocks of the page: statements, each followed by what psql answers
