@@ -132,7 +132,7 @@ set_password()
 
 start()
 {
-	local dir=$1 listen= setting
+	local dir=$1 listen='' setting
 	shift
 	if [[ ${1:-} == --listen ]]; then
 		listen=$1
