@@ -114,7 +114,7 @@ static const char old_partitions[] =
 	" JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
 	" WHERE i.inhparent OPERATOR(pg_catalog.=) 'ff.exposures'::pg_catalog.regclass AND"
 	" (pg_catalog.regexp_match(pg_catalog.pg_get_expr(c.relpartbound, c.oid),"
-	" 'TO \\(''([^'']+)''\\)'))[1]::pg_catalog.timestamptz OPERATOR(pg_catalog.<=)"
+	" 'TO [(]''([^'']+)''[)]'))[1]::pg_catalog.timestamptz OPERATOR(pg_catalog.<=)"
 	" (pg_catalog.now() OPERATOR(pg_catalog.-) '%d seconds'::pg_catalog.interval) ORDER BY 1";
 
 static int

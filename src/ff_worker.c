@@ -240,13 +240,18 @@ attach(void)
 static void
 set_up(void)
 {
-	static const char *const settings[][2] = {{"statement_timeout", "0"},
-											  {"lock_timeout", "5s"},
-											  {"idle_in_transaction_session_timeout", "0"},
-											  {"default_transaction_read_only", "off"},
-											  {"default_transaction_isolation", "read committed"},
-											  {"session_replication_role", "origin"},
-											  {"ff.exposure_mode", "off"}};
+	static const char *const settings[][2] = {
+#if PG_VERSION_NUM >= 170000
+		{"transaction_timeout", "0"},
+#endif
+		{"statement_timeout", "0"},
+		{"lock_timeout", "5s"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"session_replication_role", "origin"},
+		{"ff.exposure_mode", "off"}
+	};
 
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);

@@ -122,5 +122,25 @@ have_upkeep_done();
 is(logged('sample ratio mismatch'), $before + 1, '... until the experiment ends');
 ask(q{SELECT ff_update_flag('exp', '{"experiment": {"active": true}}')});
 
+# ---------- a database whose settings are in the way ----------
+ask(join ';', 'CREATE ROLE nobody', map { "ALTER DATABASE postgres SET $_" } 'role = nobody', 'default_transaction_read_only = on', q{statement_timeout = '1ms'}, q{lock_timeout = '1ms'},
+	'default_transaction_isolation = serializable', 'default_transaction_deferrable = on', 'session_replication_role = replica', 'idle_in_transaction_session_timeout = 1',
+	q{search_path = 'elsewhere'}, q{"DateStyle" = 'SQL, DMY'}, q{"IntervalStyle" = 'sql_standard'}, q{"TimeZone" = 'Asia/Kathmandu'}, 'standard_conforming_strings = off',
+	'quote_all_identifiers = on', 'row_security = off', 'array_nulls = off', 'transform_null_equals = on', 'ff.exposure_mode = off', 'enable_indexscan = off',
+	($node->pg_version >= 17 ? 'transaction_timeout = 1' : ()));
+
+# Sessions of ours go without.
+$ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c session_replication_role=origin -c search_path=public'
+	. ' -c standard_conforming_strings=on -c ff.exposure_mode=experiments -c role=none' . ($node->pg_version >= 17 ? ' -c transaction_timeout=0' : '');
+my $last = ask(q{SELECT to_char(now() AT TIME ZONE 'UTC' + interval '7 days', 'YYYYMMDD')});
+ask(qq{CREATE TABLE ff.exposures_old PARTITION OF ff.exposures FOR VALUES FROM ('2020-02-01 00:00+00') TO ('2020-02-13 00:00+00'); DROP TABLE ff.exposures_$last});
+my $seen = ask('SELECT errors FROM ff.exposure_stats');
+have_upkeep_done();
+is(ask('SELECT errors FROM ff.exposure_stats'), $seen, 'a worker does its work whatever its database is set to') or diag(ask('SELECT last_error FROM ff.exposure_stats'));
+is(ask(qq{SELECT to_regclass('ff.exposures_old') IS NULL, to_regclass('ff.exposures_$last') IS NOT NULL}), 't|t', '... partitions go and come');
+expose('set', 5);
+set('ff.exposure_flush_interval = 100ms');
+ok(comes_true(q{SELECT count(*) = 5 FROM ff.exposures WHERE user_id LIKE 'set%'}), '... and exposures are written down');
+
 $node->stop;
 done_testing();
