@@ -27,9 +27,15 @@ cluster()
 	"$root/scripts/cluster.sh" "$@" 9>&-
 }
 
+bridge()
+{
+	"$root/scripts/bridge.sh" "$@" 9>&-
+}
+
 remove_unfinished()
 {
 	[[ -n $unfinished ]] || return 0
+	bridge stop "$unfinished"
 	cluster stop "$unfinished"
 	[[ ! -e $state/dir || $(<"$state/dir") != "$unfinished" ]] || rm "$state/dir"
 	unfinished=
@@ -94,6 +100,7 @@ build_and_install()
 	export PG_CONFIG
 	say "Building and installing ff for $("$PG_CONFIG" --version) ..."
 	quietly run_make -j"$(nproc)" || die "the build failed"
+	quietly run_make -j"$(nproc)" -C "$root/sse-bridge" || die "the build of sse-bridge failed"
 	install_extension
 }
 
@@ -122,6 +129,8 @@ make_cluster()
 	cluster start "$@" shared_preload_libraries=ff
 	load "$1"
 	show_tour "$1"
+	bridge start "$1"
+	bridge tour "$1"
 }
 
 demo()
@@ -144,6 +153,8 @@ print_connection()
 	printf 'or over TCP:\n'
 	printf '    PGPASSFILE=%q %q -h 127.0.0.1 -p %s -U postgres demo\n' \
 		"$dir/pgpass" "$psql" "$port"
+	[[ ! -s $dir/bridge.url ]] || printf 'sse-bridge serves %s; try\n    curl -N %s/stream\n' \
+		"$(<"$dir/bridge.url")" "$(<"$dir/bridge.url")"
 }
 
 # Where the cluster of "run" goes: beside its state, unless the server's user can't reach that.
@@ -173,6 +184,7 @@ run()
 	exec 9>"$state/lock"
 	flock -n 9 || die "another \"make run\" is at work"
 	if [[ -s $state/dir ]]; then
+		bridge stop "$(<"$state/dir")"
 		cluster stop "$(<"$state/dir")" # what a reboot left
 	fi
 	dir=$(run_dir)
@@ -189,6 +201,7 @@ stop()
 		say "Nothing is running."
 		return
 	fi
+	bridge stop "$(<"$state/dir")"
 	cluster stop "$(<"$state/dir")"
 	rm -rf "$state"
 	say "Stopped."

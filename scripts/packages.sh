@@ -14,7 +14,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev)
+build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev curl libpq-dev libevent-dev
+	libhttp-parser-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsystemd-dev uthash-dev)
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind)
 bench_packages=(valgrind libjansson-dev)
