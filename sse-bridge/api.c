@@ -185,6 +185,31 @@ is_own_host(const char *host)
 	return host == NULL;
 }
 
+/*
+ * A page of another site can have a browser on this machine send requests, though it can't read the
+ * answers: such a request says where it comes from.
+ */
+static bool
+is_cross_site(const http_request *request)
+{
+	const char *origin = http_header(request, "Origin");
+	const char *host = http_header(request, "Host");
+	const char *site = http_header(request, "Sec-Fetch-Site");
+
+	if (site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0)
+		return true;
+	return origin != NULL &&
+		   (host == NULL || strncmp(origin, "http://", 7) != 0 || strcmp(origin + 7, host) != 0);
+}
+
+/* Requests that change nothing; what they answer is kept from other sites by the browser. */
+static bool
+is_safe_method(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+		   strcmp(method, "OPTIONS") == 0;
+}
+
 static void
 dispatch(api_call *call, const char *path)
 {
@@ -224,7 +249,9 @@ api_handle(void *arg, http_request *request)
 	call->bridge = arg;
 	call->request = request;
 	call->route = OTHER_ROUTE;
-	if (is_own_host(http_header(request, "Host")))
+	if (!is_safe_method(http_method(request)) && is_cross_site(request))
+		api_problem(call, 403, "Forbidden", "Pages of other sites may not change anything here.");
+	else if (is_own_host(http_header(request, "Host")))
 		dispatch(call, http_path(request));
 	else
 		api_problem(call, 421, "Misdirected request",

@@ -56,7 +56,10 @@ succeeded(api_call *call, PGresult *const *results, int count, const char *why)
 {
 	if (count == 0)
 	{
-		api_unavailable(call, why);
+		char detail[384];
+
+		snprintf(detail, sizeof(detail), "%s. It is not known whether the change was made.", why);
+		api_unavailable(call, detail);
 		return false;
 	}
 	for (int i = 0; i < count; i++)

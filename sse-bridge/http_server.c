@@ -135,12 +135,17 @@ welcome(http_server *server, int fd, const struct sockaddr *from)
 	bool has_peer = http_address_of(from, &peer);
 	http_address *address = NULL;
 	http_conn *conn;
-	int on = 1;
+	const int on = 1;
+	const int patience = 60000; /* milliseconds */
 
 	server->counters.accepted++;
 	if (has_peer)
 	{
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+		/* what a client that vanished was sent is never acknowledged: it is not waited for for long
+		 */
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience));
 		address = http_address_get(server, &peer);
 	}
 	if (is_full(server) || (address != NULL && limits->max_per_address > 0 &&

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_PER_ENTRY 128 /* events are seldom smaller: there are as many entries as that gives  \
-							 */
+#define BYTES_PER_ENTRY                                                                            \
+	128 /* events are seldom smaller: there are as many entries as that gives                      \
+		 */
 
 typedef struct entry
 {

@@ -361,8 +361,9 @@ take_part(void *arg, const catchup_part *part)
 	stream *one = arg;
 
 	one->catchup = NULL;
-	if (part == NULL || !part->is_known)
+	if (part == NULL || !part->is_known || (part->last.id == one->since.id && !one->is_resuming))
 	{
+		/* the log doesn't have it, or has lost what comes after: that would never end */
 		begin_with_snapshot(one);
 		return;
 	}
