@@ -45,24 +45,6 @@ struct hub
 
 /* ---------- small things ---------- */
 
-const char *
-event_ref_text(event_ref ref, char buffer[EVENT_REF_SIZE])
-{
-	snprintf(buffer, EVENT_REF_SIZE, "%" PRIu64 "-%08" PRIx32, ref.id, ref.hash);
-	return buffer;
-}
-
-bool
-event_ref_parse(const char *string, event_ref *ref)
-{
-	int end = 0;
-
-	if (*string < '0' || *string > '9' || strlen(string) > 28 ||
-		sscanf(string, "%" SCNu64 "-%8" SCNx32 "%n", &ref->id, &ref->hash, &end) != 2)
-		return false;
-	return string[end] == '\0' && end >= 10 && string[end - 9] == '-';
-}
-
 blob *
 blob_new(const char *bytes, size_t len)
 {

@@ -10,22 +10,10 @@
 #include <stdint.h>
 
 #include "bridge.h"
+#include "event_ref.h"
 #include "flags.h"
 #include "ring.h"
 #include "text.h"
-
-/* The place of an event in the log: its number, and what its chain hash begins with. */
-typedef struct event_ref
-{
-	uint64_t id;
-	uint32_t hash;
-} event_ref;
-
-/* "4711-9f86d081" */
-#define EVENT_REF_SIZE 32
-extern const char *event_ref_text(event_ref ref, char buffer[EVENT_REF_SIZE]);
-/* Reads that; false where it is none. */
-extern bool event_ref_parse(const char *string, event_ref *ref);
 
 /* An event as the log has it. */
 typedef struct log_event

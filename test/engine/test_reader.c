@@ -227,6 +227,9 @@ copies(void **state)
 	check_copy("true", "true");
 	check_copy("false", "false");
 	check_copy("5", "5");
+	check_copy("0.1", "0.1");
+	check_copy("0.30000000000000004", "0.30000000000000004");
+	check_copy("[1.1, 3.14e100, 5e-324]", "[1.1,3.14e100,4.94065645841247e-324]");
 	check_copy("-9223372036854775808", "-9223372036854775808");
 	check_copy("12.5", "12.5");
 	check_copy("'größe'", "\"größe\"");

@@ -9,6 +9,7 @@
 #include "ffe_jansson.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEXT_FLAGS (JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS)
@@ -150,6 +151,33 @@ integer(const ffe_node *node, int decimals, int64_t *out)
 	return scaled / (double) powers[decimals] == value;
 }
 
+/* Whether json is the same when it is written with so many digits and read again. */
+static bool
+survives(const json_t *json, size_t digits)
+{
+	char *text = json_dumps(json, TEXT_FLAGS | JSON_REAL_PRECISION(digits));
+	json_t *again = text == NULL ? NULL : json_loads(text, JSON_DECODE_ANY, NULL);
+	bool is_same = again != NULL && json_equal(readable(json), again);
+
+	free(text);
+	json_decref(again);
+	return is_same;
+}
+
+/*
+ * How many digits numbers are written with: 17 are enough for every double, but turn 0.1 into
+ * 0.10000000000000001, so it is the least from 15 on that loses nothing.
+ */
+static size_t
+digits_for(const json_t *json)
+{
+	size_t digits = 15;
+
+	while (digits < 17 && !survives(json, digits))
+		digits++;
+	return digits;
+}
+
 /*
  * Writes the text of json, or only measures it where there is no room: json_dumpb alone would
  * leave a part of the text behind.
@@ -157,10 +185,11 @@ integer(const ffe_node *node, int decimals, int64_t *out)
 static size_t
 write_text(const json_t *json, void *dst, size_t size)
 {
-	size_t needed = json_dumpb(json, NULL, 0, TEXT_FLAGS);
+	size_t flags = TEXT_FLAGS | JSON_REAL_PRECISION(digits_for(json));
+	size_t needed = json_dumpb(json, NULL, 0, flags);
 
 	if (needed > 0 && needed <= size)
-		needed = json_dumpb(json, dst, size, TEXT_FLAGS);
+		needed = json_dumpb(json, dst, size, flags);
 	return needed;
 }
 
