@@ -17,6 +17,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -78,7 +79,8 @@ ff_note_flush_error(const char *message)
 	LWLockAcquire(ff_buffer_lock(), LW_EXCLUSIVE);
 	database->errors++;
 	database->last_error_at = GetCurrentTimestamp();
-	strlcpy(database->last_error, message, sizeof(database->last_error));
+	strlcpy(database->last_error, message,
+			pg_mbcliplen(message, (int) strlen(message), sizeof(database->last_error) - 1) + 1);
 	LWLockRelease(ff_buffer_lock());
 }
 
