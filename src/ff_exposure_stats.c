@@ -8,10 +8,13 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -139,6 +142,30 @@ ff_exposure_stats(PG_FUNCTION_ARGS)
 
 /* ---------- whether it works ---------- */
 
+static bool
+is_template(void)
+{
+	HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool is = HeapTupleIsValid(row) && ((Form_pg_database) GETSTRUCT(row))->datistemplate;
+
+	if (HeapTupleIsValid(row))
+		ReleaseSysCache(row);
+	return is;
+}
+
+/* Why no worker is there. */
+static const char *
+find_absence(const char **hint)
+{
+	if (is_template())
+	{
+		*hint = "SELECT ff_flush_exposures(), or ALTER DATABASE with IS_TEMPLATE false.";
+		return "this database is a template, where no worker may be: exposures stay in memory";
+	}
+	*hint = "Look into the server's log; max_worker_processes may be too low.";
+	return "no worker is there: exposures stay in memory";
+}
+
 /* What keeps exposures from being recorded, or NULL; with what to do about it. */
 static const char *
 find_problem(const char **hint)
@@ -160,10 +187,7 @@ find_problem(const char **hint)
 	if (RecoveryInProgress())
 		return "this is a standby: exposures stay in memory";
 	if (ff_exposure_sink != FF_SINK_MEMORY && copy_database(database).worker == 0)
-	{
-		*hint = "Look into the server's log; max_worker_processes may be too low.";
-		return "no worker is there: exposures stay in memory";
-	}
+		return find_absence(hint);
 	return NULL;
 }
 
