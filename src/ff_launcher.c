@@ -7,6 +7,9 @@
  * database when the server starts and when a database appears, and goes again at once, with the
  * database's place in the buffer, where there is nothing to do for it. A place that is still there
  * when its worker has ended says that a worker belongs there.
+ *
+ * A launcher that comes after another one, which died, finds workers that it did not start. Whether
+ * a database has one is therefore read from the database's place.
  */
 #include "ff_worker.h"
 
@@ -35,7 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "ff_buffer.h"
+#include "ff_buffer_private.h"
 
 #define LOOK_AGAIN (60 * 1000) /* for databases that appeared */
 #define FIRST_RETRY 1000       /* of a worker that ended */
@@ -54,7 +57,8 @@ typedef struct FfPost
 	bool exists;  /* as of the last look */
 	bool is_open; /* a worker may be there */
 	bool is_wanted;
-	BackgroundWorkerHandle *worker;
+	bool is_manned;                 /* a worker is at work, whoever started it */
+	BackgroundWorkerHandle *worker; /* the one that we started last; NULL: it has ended */
 	TimestampTz started;
 	TimestampTz not_before;
 	int retry;
@@ -195,6 +199,7 @@ take_wishes(void)
 		FfPost *post = lfirst(cell);
 		FfDatabase *database = ff_find_database(post->database);
 
+		post->is_manned = database != NULL && database->worker != 0;
 		if (database == NULL)
 			continue;
 		if (database->is_wanted)
@@ -271,7 +276,8 @@ start(FfPost *post)
 static bool
 is_vacant(const FfPost *post)
 {
-	return post->exists && post->is_open && post->is_wanted && post->worker == NULL;
+	return post->exists && post->is_open && post->is_wanted && post->worker == NULL &&
+		   !post->is_manned;
 }
 
 static void
@@ -316,6 +322,10 @@ resign(int code, Datum arg)
 	ff_set_launcher(NULL);
 }
 
+/*
+ * One that is told to go leaves with an error, so that it is started again: who ended it may have
+ * meant it, but databases without workers are nothing to ask for. At a shutdown nobody is.
+ */
 void
 ff_launcher_main(Datum arg)
 {
@@ -334,7 +344,19 @@ ff_launcher_main(Datum arg)
 		take_wishes();
 		(void) ff_wait(start_workers());
 	}
-	proc_exit(0);
+	proc_exit(1);
+}
+
+void
+ff_wake_launcher(void)
+{
+	Latch *latch;
+
+	LWLockAcquire(ff_buffer_lock(), LW_SHARED);
+	latch = ff_buffer->launcher;
+	LWLockRelease(ff_buffer_lock());
+	if (latch != NULL)
+		SetLatch(latch);
 }
 
 /* ---------- what it learns from sessions ---------- */
@@ -344,6 +366,9 @@ static ProcessUtility_hook_type previous_utility = NULL;
 
 /* An extension was created or dropped by this transaction: perhaps ours. */
 static bool extension_changed = false;
+
+/* A database may be one to have a worker now, or to have none, or leaves its place to another. */
+static bool database_changed = false;
 
 static void
 access_object(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
@@ -393,7 +418,10 @@ transaction_end(XactEvent event, void *arg)
 			SetLatch(latch);
 		ff_want_worker(MyDatabaseId);
 	}
+	if (event == XACT_EVENT_COMMIT && database_changed)
+		ff_wake_launcher();
 	extension_changed = false;
+	database_changed = false;
 }
 
 /* Sends a database's worker away for a while, where the caller may have it for himself. */
@@ -467,6 +495,8 @@ utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilit
 	else
 		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
 								qc);
+	if (IsA(statement->utilityStmt, AlterDatabaseStmt) || IsA(statement->utilityStmt, DropdbStmt))
+		database_changed = true;
 }
 
 void

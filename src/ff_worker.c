@@ -203,6 +203,7 @@ must_step_aside(void)
 	return database != NULL && database->aside_until > GetCurrentTimestamp();
 }
 
+/* The launcher is told of the end of a worker only where it is the one that started it. */
 static void
 detach(int code, Datum arg)
 {
@@ -218,22 +219,28 @@ detach(int code, Datum arg)
 		database->latch = NULL;
 	}
 	LWLockRelease(ff_buffer_lock());
+	ff_wake_launcher();
 }
 
-/* False: there is no place for this database. */
+/*
+ * Makes this the worker of its database. False: another one is, which a former launcher started, or
+ * somebody wants the database for himself.
+ */
 static bool
-attach(void)
+attach(FfDatabase *database)
 {
-	FfDatabase *database = ff_own_database();
+	bool is_needed;
 
-	if (database == NULL)
-		return false;
 	before_shmem_exit(detach, (Datum) 0);
 	LWLockAcquire(ff_buffer_lock(), LW_EXCLUSIVE);
-	database->worker = MyProcPid;
-	database->latch = &MyProc->procLatch;
+	is_needed = database->worker == 0 && database->aside_until <= GetCurrentTimestamp();
+	if (is_needed)
+	{
+		database->worker = MyProcPid;
+		database->latch = &MyProc->procLatch;
+	}
 	LWLockRelease(ff_buffer_lock());
-	return true;
+	return is_needed;
 }
 
 /* What the database or a role of it is set to must not keep us from our work. */
@@ -325,6 +332,7 @@ void
 ff_worker_main(Datum arg)
 {
 	Oid extension = InvalidOid;
+	FfDatabase *database;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
@@ -334,8 +342,8 @@ ff_worker_main(Datum arg)
 	/* one that has no extension takes no place */
 	if (run(find_extension, &extension) && !OidIsValid(extension))
 		(void) run(release, &extension);
-	else if (attach())
-		work(extension);
-	else
+	else if ((database = ff_own_database()) == NULL)
 		ff_complain_of_room(LOG, MyBgworkerEntry->bgw_extra);
+	else if (attach(database))
+		work(extension);
 }

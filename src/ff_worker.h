@@ -23,6 +23,9 @@ extern bool ff_wait(long milliseconds);
 /* Says that a database has no place in the buffer, and what to do about it. */
 extern void ff_complain_of_room(int level, const char *database);
 
+/* Has the launcher see which workers there are. */
+extern void ff_wake_launcher(void);
+
 /* Registers the launcher, and the hooks by which it learns what changes. */
 extern void ff_launcher_init(void);
 
