@@ -135,7 +135,7 @@ do_upkeep(FfSchedule *schedule)
 	bool done = run(make_partitions, &upkeep);
 
 	done = run(drop_partitions, &upkeep) && done;
-	done = run(check_sample_ratios, NULL) && done;
+	done = run(check_sample_ratios, NULL) && done && upkeep.put_off == 0;
 	schedule->next_upkeep = after(done ? UPKEEP_INTERVAL : UPKEEP_RETRY);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

@@ -99,5 +99,48 @@ ask(q{SELECT pg_terminate_backend(worker_pid) FROM ff.exposure_stats}, 'shown');
 wait_for(q{SELECT errors > 0 FROM ff.exposure_stats}, 'shown');
 is(ask(q{SELECT length(last_error), right(last_error, 1) = 'ä', (SELECT user_id FROM ff.exposure_buffer) FROM ff.exposure_stats}, 'shown'), '128|t|kept', 'a long error is cut after a character');
 
+# ---------- upkeep beside others ----------
+# The day's partition is made while a row for it is on its way.
+expose('moving');
+ask(q{DROP TABLE ff.exposures_} . ask(q{SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')}));
+my $upkeep = Ff::session($node);
+my $flush = Ff::session($node);
+my $pid = Ff::value($flush, 'SELECT pg_backend_pid()');
+$upkeep->do('BEGIN');
+is(Ff::value($upkeep, 'SELECT partitions_made FROM ff_maintain()'), 1, 'a partition is made');
+$flush->do('SELECT ff_flush_exposures()', { pg_async => 1 });
+wait_for(qq{SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid});
+$upkeep->do('COMMIT');
+ok(eval { $flush->pg_result; 1 }, 'a flush waits for who makes partitions, and then finds them') or diag($@);
+is(ask(q{SELECT tableoid::regclass::text ~ 'exposures_[0-9]+$' FROM ff.exposures WHERE user_id = 'moving'}), 't', '... and its rows are where they belong');
+$_->disconnect for ($upkeep, $flush);
+
+# A reader of an old partition, and a view on another, keep only these from being dropped.
+ask(qq{CREATE TABLE ff.exposures_old$_ PARTITION OF ff.exposures FOR VALUES FROM ('202$_-01-01') TO ('202$_-02-01')}) for 0 .. 2;
+ask('CREATE VIEW report AS SELECT count(*) FROM ff.exposures_old0');
+my $reader = Ff::session($node);
+$reader->do('BEGIN');
+$reader->do('SELECT count(*) FROM ff.exposures_old1');
+my (undef, $out, $error) = $node->psql('postgres', 'SELECT * FROM ff_maintain()');
+is($out, '0|1|0', 'an old partition goes while others are held');
+like($error, qr/WARNING:  could not drop ff\.exposures_old0, which is older than ff\.exposure_retention: .*\nDETAIL:  view public\.report depends.*\nHINT:  It is tried again/, '... one, by a view: a warning says so') or diag($error);
+like($error, qr/WARNING:  could not drop ff\.exposures_old1, .*lock timeout\nHINT:  Somebody uses it/, '... one, by a reader');
+is(ask(q{SELECT last_error ~ 'lock timeout' FROM ff.exposure_stats}), 't', '... ff.exposure_stats has the last');
+$reader->do('COMMIT');
+$reader->disconnect;
+is(ask('SELECT partitions_dropped FROM ff_maintain()'), '1', '... and it goes when the reader has gone');
+ask('DROP VIEW report');
+$before = pid_of('worker', 'postgres');
+ask("SELECT pg_terminate_backend($before)");
+ok(comes_true(q{SELECT to_regclass('ff.exposures_old0') IS NULL}), 'the worker drops the other one');
+
+# ---------- a standby ----------
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('workers_standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+is($standby->safe_psql('postgres', 'SELECT * FROM ff_maintain()'), '0|0|0', 'upkeep of a standby is nothing to do, and no error');
+$standby->stop;
+
 $node->stop;
 done_testing();
