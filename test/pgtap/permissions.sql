@@ -3,7 +3,7 @@
 BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- events are written at once
-SELECT plan(800);
+SELECT plan(803);
 
 INSERT INTO ff.segments (key, included) VALUES ('s', '["secret-user"]');
 INSERT INTO ff.flags (key, type, default_value, rules, description) VALUES
@@ -125,6 +125,19 @@ SELECT ff_grant('ff test; "role"', 'read', 'left') \g /dev/null
 SELECT ok(has_table_privilege('ff test; "role"', 'ff.left_flags', 'SELECT') AND NOT has_table_privilege('ff test; "role"', 'ff.flags', 'SELECT'), 'a grant is for one namespace, whatever the role is called');
 SELECT ff_grant('PUBLIC', 'evaluate') \g /dev/null
 SELECT ok(has_column_privilege('ff_test_role', 'ff.flags', 'key', 'SELECT'), 'public is everybody');
+
+---- what doc/security.md says of operators ----
+SET LOCAL ROLE ff_test_role;
+SELECT is(outcome('SELECT * FROM ff.exposure_buffer') || ' ' || outcome('SELECT ff_flush_exposures()') || ' ' || outcome('SELECT * FROM ff_maintain()'), '42501 42501 42501', 'who was granted nothing of exposures');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION ff_flush_exposures(), ff_maintain(), ff_exposure_buffer() TO ff_test_role;
+GRANT SELECT ON ff.exposure_buffer TO ff_test_role;
+SET LOCAL ROLE ff_test_role;
+SELECT is(outcome('SELECT ff_flush_exposures()') || ' ' || outcome('SELECT * FROM ff_maintain()'), 'ok ok', 'who was granted two functions can flush and maintain');
+SELECT is(outcome('SELECT * FROM ff.exposure_buffer'), 'ok', '... and look into the buffer with a grant on view and function');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION ff_flush_exposures(), ff_maintain(), ff_exposure_buffer() FROM ff_test_role;
+REVOKE SELECT ON ff.exposure_buffer FROM ff_test_role;
 
 ---- row-level security ----
 SELECT ff_grant('ff_test_role', 'admin') \g /dev/null
