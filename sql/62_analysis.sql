@@ -9,8 +9,13 @@ CREATE FUNCTION ff_allocations(OUT namespace text, OUT flag_key text, OUT rule_i
 	RETURNS SETOF record LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 100 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION ff_allocations() IS 'by which shares (in percent) experiments give variants at random: a null rule_id is the rollout';
 
--- From the inside out: the users of each share; what the test needs of its allocation; the test.
--- COLLATE "C" is that of ff.assignments: who asks for one flag has its users found by the index.
+-- The users of one flag, however many others have. By the key and not its hash: from a key that is asked for
+-- the planner can tell how many there are, and it is known beside the joins.
+CREATE INDEX assignments_by_flag ON ff.assignments (flag_key);
+
+-- From the inside out: shares, and users counted by the runs of flags, in one list, so that assignments are read once and
+-- those of a flag by the index; the users of each share; what the test needs of its allocation; the test.
+-- COLLATE "C" is that of ff.assignments: who asks for one flag asks the index.
 -- The setting is asked for as one that may be missing, because a planner's guess may come before
 -- the library is loaded; when the view is run, ff_allocations has loaded it.
 CREATE VIEW ff.sample_ratio AS
@@ -37,20 +42,27 @@ CREATE VIEW ff.sample_ratio AS
 					pg_catalog.sum(users) OVER allocation AS total_users,
 					pg_catalog.sum(users) OVER allocation OPERATOR(pg_catalog.*) configured_share OPERATOR(pg_catalog./) 100 AS expected
 				FROM (
-					SELECT s.namespace, s.flag_key, s.rule_id, s.variant_key, s.active, s.weight AS configured_share,
-						pg_catalog.count(a.user_id)::double precision AS users
+					SELECT namespace, flag_key, rule_id, variant_key, pg_catalog.bool_or(active) AS active, pg_catalog.max(weight) AS configured_share,
+						pg_catalog.sum(users)::double precision AS users
 					FROM (
 						SELECT namespace COLLATE "C" AS namespace, flag_key COLLATE "C" AS flag_key, rule_id,
-							variant_key COLLATE "C" AS variant_key, active, weight, started_at, ended_at
+							variant_key COLLATE "C" AS variant_key, active, weight, 0::bigint AS users
 						FROM @extschema@.ff_allocations()
-					) s
-					LEFT JOIN ff.assignments a ON a.namespace OPERATOR(pg_catalog.=) s.namespace
-						AND a.flag_key OPERATOR(pg_catalog.=) s.flag_key AND a.variant_key OPERATOR(pg_catalog.=) s.variant_key
-						AND CASE WHEN s.rule_id IS NULL THEN a.reason OPERATOR(pg_catalog.=) ANY ('{ROLLOUT,DEFAULT}'::text[])
-							ELSE a.reason OPERATOR(pg_catalog.=) 'RULE_MATCH' AND a.rule_id OPERATOR(pg_catalog.=) s.rule_id END
-						AND a.assigned_at OPERATOR(pg_catalog.>=) COALESCE(s.started_at, '-infinity')
-						AND a.assigned_at OPERATOR(pg_catalog.<=) COALESCE(s.ended_at, 'infinity')
-					GROUP BY s.namespace, s.flag_key, s.rule_id, s.variant_key, s.active, s.weight
+						UNION ALL
+						SELECT a.namespace, a.flag_key, CASE WHEN a.reason OPERATOR(pg_catalog.=) 'RULE_MATCH' THEN a.rule_id END, a.variant_key, NULL, NULL,
+							pg_catalog.count(*) FILTER (WHERE a.assigned_at OPERATOR(pg_catalog.>=) COALESCE(run.started_at, '-infinity')
+								AND a.assigned_at OPERATOR(pg_catalog.<=) COALESCE(run.ended_at, 'infinity'))
+						FROM (
+							SELECT DISTINCT namespace COLLATE "C" AS namespace, flag_key COLLATE "C" AS flag_key, started_at, ended_at
+							FROM @extschema@.ff_allocations()
+						) run
+						JOIN ff.assignments a ON a.namespace OPERATOR(pg_catalog.=) run.namespace AND a.flag_key OPERATOR(pg_catalog.=) run.flag_key
+						WHERE a.reason OPERATOR(pg_catalog.=) ANY ('{ROLLOUT,DEFAULT}'::text[])
+							OR a.reason OPERATOR(pg_catalog.=) 'RULE_MATCH' AND a.rule_id IS NOT NULL
+						GROUP BY a.namespace, a.flag_key, a.variant_key, a.reason, a.rule_id
+					) listed
+					GROUP BY namespace, flag_key, rule_id, variant_key
+					HAVING pg_catalog.count(weight) OPERATOR(pg_catalog.>) 0
 				) counted
 				WINDOW allocation AS (PARTITION BY namespace, flag_key, rule_id)
 			) expecting
