@@ -10,6 +10,7 @@
 #include "ff_write.h"
 
 #include "access/attnum.h"
+#include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -40,21 +41,28 @@ keep_result(void)
 
 /* ---------- figures of exposures ---------- */
 
-/* Hours are those of UTC. $5: whether there is such a flag. */
+/*
+ * Figures are kept by the hour (of UTC), so a range is widened to whole hours, and the document
+ * says to which. One that is empty or yet to come has none all the same. $5: whether there is such
+ * a flag.
+ */
 #define EXPOSURES                                                                                  \
-	"WITH hours AS (SELECT variant_key, hour, evaluations, users, first_at, last_at "              \
-	"FROM ff.exposure_rollups WHERE namespace = $1 AND flag_key = $2 "                             \
-	"AND ($3 IS NULL OR hour >= date_trunc('hour', $3, 'UTC')) AND ($4 IS NULL OR hour < $4)), "   \
+	"WITH range AS (SELECT date_trunc('hour', $3, 'UTC') AS since, date_trunc('hour', $4, 'UTC') " \
+	"+ CASE WHEN $4 > date_trunc('hour', $4, 'UTC') THEN '1 hour' ELSE '0' END::interval AS "      \
+	"until), hours AS (SELECT variant_key, hour, evaluations, users, first_at, last_at "           \
+	"FROM range, ff.exposure_rollups WHERE namespace = $1 AND flag_key = $2 "                      \
+	"AND ($3 IS NULL OR hour >= since AND $3 <= statement_timestamp()) "                           \
+	"AND ($4 IS NULL OR hour < until) AND coalesce($3 < $4, true)), "                              \
 	"variants AS (SELECT variant_key, sum(evaluations) AS evaluations, sum(users) AS users, "      \
 	"min(first_at) AS first_at, max(last_at) AS last_at FROM hours GROUP BY variant_key) "         \
-	"SELECT jsonb_build_object('namespace', $1, 'key', $2, 'since', $3, 'until', $4, "             \
+	"SELECT jsonb_build_object('namespace', $1, 'key', $2, 'since', since, 'until', until, "       \
 	"'variants', (SELECT coalesce(jsonb_agg(jsonb_build_object('variant_key', variant_key, "       \
 	"'evaluations', evaluations, 'unique_users', users, 'first_at', first_at, "                    \
 	"'last_at', last_at) ORDER BY variant_key), '[]') FROM variants), "                            \
 	"'hourly', (SELECT coalesce(jsonb_agg(jsonb_build_object('hour', hour, "                       \
 	"'variant_key', variant_key, 'evaluations', evaluations, 'new_users', users) "                 \
 	"ORDER BY hour, variant_key), '[]') FROM hours), "                                             \
-	"'sample_ratio', " SAMPLE_RATIO ") "                                                           \
+	"'sample_ratio', " SAMPLE_RATIO ") FROM range "                                                \
 	"WHERE $5 OR EXISTS (SELECT FROM ff.exposure_rollups WHERE namespace = $1 AND flag_key = $2)"
 
 static bool
@@ -105,6 +113,7 @@ typedef struct FfOutcomes
 	const char *user; /* columns; all but this one may be NULL */
 	const char *value;
 	const char *time;
+	bool has_days; /* the times are days */
 } FfOutcomes;
 
 /* A column's type, without domains over it. */
@@ -130,7 +139,7 @@ report_type(const FfOutcomes *outcomes, const char *column, Oid type, const char
 }
 
 static void
-check_columns(const FfOutcomes *outcomes)
+check_columns(FfOutcomes *outcomes)
 {
 	Oid type;
 
@@ -150,42 +159,48 @@ check_columns(const FfOutcomes *outcomes)
 		type = type_of_column(outcomes->relid, outcomes->time);
 		if (type != TIMESTAMPTZOID && type != TIMESTAMPOID && type != DATEOID)
 			report_type(outcomes, outcomes->time, type, "a time");
+		outcomes->has_days = type == DATEOID;
 	}
+}
+
+/* An expression for a column as a type; NULL: there is none, and without is the expression. */
+static char *
+column_as(const char *column, const char *type, const char *without)
+{
+	return psprintf("CAST(%s%s AS pg_catalog.%s)", column == NULL ? without : "o.",
+					column == NULL ? "" : quote_identifier(column), type);
 }
 
 /* A query for user_id, value and time of what counts; without a column of times all is late. */
 static char *
 outcomes_query(const FfOutcomes *outcomes)
 {
-	StringInfoData sql;
-	char *user = pstrdup(quote_identifier(outcomes->user));
-	const char *value = outcomes->value == NULL ? NULL : quote_identifier(outcomes->value);
+	return psprintf("SELECT %s COLLATE pg_catalog.\"C\" AS user_id, %s AS value, %s AS happened_at "
+					"FROM %s AS o WHERE o.%s IS NOT NULL",
+					column_as(outcomes->user, "text", NULL),
+					column_as(outcomes->value, "numeric", "NULL"),
+					column_as(outcomes->time, outcomes->has_days ? "date" : "timestamptz",
+							  "'infinity'"),
+					ff_relation_name(outcomes->relid), quote_identifier(outcomes->user));
+}
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT CAST(o.%s AS pg_catalog.text) COLLATE pg_catalog.\"C\" AS user_id",
-					 user);
-	if (value != NULL)
-		appendStringInfo(&sql, ", CAST(o.%s AS pg_catalog.numeric) AS value", value);
-	else
-		appendStringInfoString(&sql, ", CAST(NULL AS pg_catalog.numeric) AS value");
-	if (outcomes->time != NULL)
-		appendStringInfo(&sql, ", CAST(o.%s AS pg_catalog.timestamptz) AS happened_at",
-						 quote_identifier(outcomes->time));
-	else
-		appendStringInfoString(&sql, ", CAST('infinity' AS pg_catalog.timestamptz) AS happened_at");
-	appendStringInfo(&sql, " FROM %s AS o WHERE o.%s IS NOT NULL",
-					 ff_relation_name(outcomes->relid), user);
-	if (value != NULL)
-		appendStringInfo(&sql, " AND o.%s IS NOT NULL", value);
-	return sql.data;
+/* From when on outcomes of a user count; where only their day is known, from that day on. */
+static const char *
+first_moment(const FfOutcomes *outcomes)
+{
+	return outcomes->has_days ? "CAST(a.assigned_at AS pg_catalog.date)" : "a.assigned_at";
 }
 
 /* ---------- what became of the users ---------- */
 
+/* Of counts; of what users put in, RATE, which is numeric: it may be more than a double can be. */
 #define QUOTIENT(a, b)                                                                             \
 	"CASE WHEN " b " OPERATOR(pg_catalog.<>) 0 THEN CAST(" a                                       \
 	" AS pg_catalog.float8) OPERATOR(pg_catalog./) CAST(" b " AS pg_catalog.float8) END"
+
+#define RATE(a, b)                                                                                 \
+	"CASE WHEN " b " OPERATOR(pg_catalog.<>) 0 THEN " a " OPERATOR(pg_catalog./) CAST(" b          \
+	" AS pg_catalog.numeric) END"
 
 /*
  * What ff.sample_ratio says. Where users come from several allocations, what is configured for a
@@ -207,19 +222,22 @@ outcomes_query(const FfOutcomes *outcomes)
 	"verdict AS (SELECT pg_catalog.min(r.p_value) AS p_value, "                                    \
 	"COALESCE(pg_catalog.bool_or(r.warning), false) AS warning FROM ratio AS r)"
 
-/* The users, and %s, their outcomes: summed for each user first, so that several are one user's. */
+/*
+ * The users, and %s, their outcomes from %s on: summed for each user first, so that several are one
+ * user's. An outcome without a value is one all the same, but not in the mean.
+ */
 #define COUNTED                                                                                    \
 	"assigned AS (SELECT a.user_id, a.variant_key, a.assigned_at FROM ff.assignments AS a "        \
 	"WHERE a.namespace OPERATOR(pg_catalog.=) $1 AND a.flag_key OPERATOR(pg_catalog.=) $2 "        \
 	"AND a.reason OPERATOR(pg_catalog.<>) 'USER_OVERRIDE' "                                        \
 	"AND a.assigned_at OPERATOR(pg_catalog.>=) $3 AND a.assigned_at OPERATOR(pg_catalog.<=) $4), " \
 	"outcome AS (SELECT a.user_id, pg_catalog.count(*) AS outcomes, "                              \
-	"pg_catalog.sum(o.value) AS total FROM assigned AS a JOIN (%s) AS o "                          \
-	"ON o.user_id OPERATOR(pg_catalog.=) a.user_id "                                               \
-	"AND o.happened_at OPERATOR(pg_catalog.>=) a.assigned_at GROUP BY a.user_id), "                \
+	"pg_catalog.count(o.value) AS valued, pg_catalog.sum(o.value) AS total "                       \
+	"FROM assigned AS a JOIN (%s) AS o ON o.user_id OPERATOR(pg_catalog.=) a.user_id "             \
+	"AND o.happened_at OPERATOR(pg_catalog.>=) %s GROUP BY a.user_id), "                           \
 	"counted AS (SELECT a.variant_key, pg_catalog.count(*) AS users, "                             \
 	"pg_catalog.sum(o.outcomes) AS outcomes, pg_catalog.count(o.user_id) AS converted, "           \
-	"pg_catalog.sum(o.total) AS total FROM assigned AS a "                                         \
+	"pg_catalog.sum(o.valued) AS valued, pg_catalog.sum(o.total) AS total FROM assigned AS a "     \
 	"LEFT JOIN outcome AS o ON o.user_id OPERATOR(pg_catalog.=) a.user_id "                        \
 	"GROUP BY a.variant_key)"
 
@@ -227,17 +245,20 @@ outcomes_query(const FfOutcomes *outcomes)
 #define LISTED                                                                                     \
 	"listed AS (SELECT COALESCE(c.variant_key, s.variant_key) AS variant_key, "                    \
 	"COALESCE(c.users, 0) AS users, COALESCE(c.outcomes, 0) AS outcomes, "                         \
-	"COALESCE(c.converted, 0) AS converted, CASE WHEN $6 THEN COALESCE(c.total, 0) END AS total, " \
+	"COALESCE(c.converted, 0) AS converted, COALESCE(c.valued, 0) AS valued, "                     \
+	"CASE WHEN $6 THEN COALESCE(c.total, 0) END AS total, "                                        \
 	"COALESCE(pg_catalog.sum(c.users) OVER (), 0) AS all_users, s.share "                          \
 	"FROM counted AS c FULL JOIN configured AS s "                                                 \
 	"ON c.variant_key OPERATOR(pg_catalog.=) s.variant_key)"
 
 #define CONVERSION QUOTIENT("l.converted", "l.users")
-#define MEAN QUOTIENT("l.total", "l.outcomes")
-#define MEAN_PER_USER QUOTIENT("l.total", "l.users")
+#define MEAN RATE("l.total", "l.valued")
+#define MEAN_PER_USER RATE("l.total", "l.users")
 #define SHARE QUOTIENT("(l.users OPERATOR(pg_catalog.*) 100)", "l.all_users")
 
-/* In the order of ff_experiment's columns. */
+/* In the order of ff_experiment's columns. Of these, two are numeric that are doubles there. */
+#define EXPERIMENT_COLUMNS 12
+#define IS_RATE(i) ((i) == 6 || (i) == 7)
 #define EXPERIMENT                                                                                 \
 	"WITH " RATIO ", " COUNTED ", " LISTED " SELECT l.variant_key, l.users, "                      \
 	"CAST(l.outcomes AS pg_catalog.int8), l.converted, " CONVERSION ", l.total, " MEAN             \
@@ -274,11 +295,61 @@ fetch_sample_ratio(Datum name_space, Datum key)
 	return ratio;
 }
 
+/* What is beyond a double becomes infinite. */
+static void
+put_row(ReturnSetInfo *rsinfo, HeapTuple row)
+{
+	Datum values[EXPERIMENT_COLUMNS];
+	bool nulls[EXPERIMENT_COLUMNS];
+
+	heap_deform_tuple(row, SPI_tuptable->tupdesc, values, nulls);
+	for (int i = 0; i < EXPERIMENT_COLUMNS; i++)
+	{
+		if (IS_RATE(i) && !nulls[i])
+			values[i] = DirectFunctionCall1(numeric_float8_no_overflow, values[i]);
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 static void
 put_rows(ReturnSetInfo *rsinfo)
 {
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
-		tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+		put_row(rsinfo, SPI_tuptable->vals[i]);
+}
+
+/* A text with our name where a query of ours was. */
+static char *
+without_query(char *text, const char *sql)
+{
+	char *at = text == NULL ? NULL : strstr(text, sql);
+
+	if (at == NULL)
+		return text;
+	return psprintf("%.*sff_experiment%s", (int) (at - text), text, at + strlen(sql));
+}
+
+/* An error, as of the caller's table, is told without the query that we made. */
+static void
+query_outcomes(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		ff_query(sql, true, nargs, types, values, NULL);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		error->context = without_query(error->context, sql);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 }
 
 static const char *
@@ -329,8 +400,8 @@ ff_experiment(PG_FUNCTION_ARGS)
 	values[4] = JsonbPGetDatum(fetch_sample_ratio(values[0], values[1]));
 	values[5] = BoolGetDatum(outcomes.value != NULL);
 	SPI_connect();
-	ff_query(psprintf(EXPERIMENT, outcomes_query(&outcomes)), true, lengthof(types), types, values,
-			 NULL);
+	query_outcomes(psprintf(EXPERIMENT, outcomes_query(&outcomes), first_moment(&outcomes)),
+				   lengthof(types), types, values);
 	put_rows((ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;

@@ -4,7 +4,7 @@ BEGIN;
 CREATE EXTENSION ff;
 SET CONSTRAINTS ALL IMMEDIATE; -- or events would be pending where tables are altered
 SET LOCAL ff.exposure_mode = off;
-SELECT plan(43);
+SELECT plan(62);
 
 ---- the distribution ----
 SELECT is(round(ff_chi_squared_p(x, df)::numeric, 5), p, format('chi-squared %s with %s degrees', x, df)) FROM (VALUES
@@ -78,8 +78,32 @@ INSERT INTO orders SELECT 'skewed-' || g, 20, now() + interval '1 hour' FROM gen
 INSERT INTO orders SELECT 'skewed-' || g, 30, now() - interval '1 hour' FROM generate_series(701, 760) g;
 INSERT INTO orders VALUES ('stranger', 1000, now()), (NULL, 1000, now()), ('skewed-999', NULL, now() + interval '1 hour');
 SELECT results_eq($$SELECT variant_key, users::int, outcomes::int, converted::int, round(conversion::numeric, 2), total::int, sample_ratio_warning FROM ff_experiment('skewed', 'orders', 'buyer', 'amount')$$,
-	$$VALUES ('off', 300, 60, 60, 0.20, 1800, true), ('on', 700, 80, 70, 0.10, 900, true)$$, 'several orders of a user are one conversion; the sample ratio is beside it');
-SELECT results_eq($$SELECT variant_key, outcomes::int FROM ff_experiment('skewed', 'orders', 'buyer', 'amount', 'ordered_at')$$, $$VALUES ('off', 0), ('on', 80)$$, 'only what came after the assignment');
+	$$VALUES ('off', 300, 61, 61, 0.20, 1800, true), ('on', 700, 80, 70, 0.10, 900, true)$$, 'several orders of a user are one conversion; the sample ratio is beside it');
+SELECT results_eq($$SELECT variant_key, outcomes::int FROM ff_experiment('skewed', 'orders', 'buyer', 'amount', 'ordered_at')$$, $$VALUES ('off', 1), ('on', 80)$$, 'only what came after the assignment');
+SELECT results_eq($$SELECT variant_key, mean, mean_per_user FROM ff_experiment('skewed', 'orders', 'buyer', 'amount')$$,
+	$$VALUES ('off', 30::double precision, 6::double precision), ('on', 11.25, 900.0 / 700)$$, 'a row without a value is an outcome, but not in the mean');
+SELECT results_eq($$SELECT variant_key, outcomes, converted, conversion FROM ff_experiment('skewed', 'orders', 'buyer', 'amount')$$,
+	$$SELECT variant_key, outcomes, converted, conversion FROM ff_experiment('skewed', 'orders', 'buyer')$$, '... so that the conversion is the same without values');
+SELECT results_eq($$SELECT variant_key, total, mean, mean_per_user FROM ff_experiment('skewed', 'orders', 'buyer')$$,
+	$$VALUES ('off', NULL::numeric, NULL::double precision, NULL::double precision), ('on', NULL, NULL, NULL)$$, '... where there are no figures of them');
+CREATE TABLE visits (visitor text, day date);
+INSERT INTO visits VALUES ('skewed-1', current_date), ('skewed-2', current_date - 1), ('skewed-3', current_date + 1), ('skewed-4', NULL);
+SELECT is((SELECT outcomes FROM ff_experiment('skewed', 'visits', 'visitor', NULL, 'day') WHERE variant_key = 'on'), 2::bigint, 'where only the day is known, that of the assignment counts');
+SET LOCAL timezone = 'Pacific/Kiritimati'; -- 14 hours ahead
+DELETE FROM visits;
+UPDATE ff.assignments SET assigned_at = '2026-03-01 11:00+00' WHERE flag_key = 'skewed' AND user_id = 'skewed-5';
+INSERT INTO visits VALUES ('skewed-5', '2026-03-01'), ('skewed-5', '2026-03-02');
+SELECT is((SELECT outcomes FROM ff_experiment('skewed', 'visits', 'visitor', NULL, 'day') WHERE variant_key = 'on'), 1::bigint, '... by the days of the session''s time zone');
+RESET timezone;
+CREATE TABLE riches (who text, much numeric);
+INSERT INTO riches VALUES ('skewed-1', 1e400), ('skewed-2', 1e400), ('skewed-701', 1e-400), ('skewed-702', NULL);
+SELECT results_eq($$SELECT variant_key, total, mean, mean_per_user FROM ff_experiment('skewed', 'riches', 'who', 'much')$$,
+	$$VALUES ('off', 1e-400, 0::double precision, 0::double precision), ('on', 2e400, 'Infinity', 'Infinity')$$, 'totals are exact; a mean beyond a double is infinite, and no error');
+CREATE VIEW broken AS SELECT who, 1 / (length(who) - 8) AS much FROM riches;
+CREATE FUNCTION context(sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE said text; BEGIN EXECUTE sql; EXCEPTION WHEN division_by_zero THEN GET STACKED DIAGNOSTICS said = PG_EXCEPTION_CONTEXT; RETURN said; END $$;
+SELECT matches(context($$SELECT count(*) FROM ff_experiment('skewed', 'broken', 'who', 'much')$$), '^SQL statement "ff_experiment"\nSQL statement "SELECT count[^\n]*\nPL/pgSQL function context[^\n]*$',
+	'errors are told without the query that was made');
 SELECT throws_ok($$SELECT * FROM ff_experiment('skewed', 'orders', 'nobody')$$, '42703');
 SELECT throws_ok($$SELECT * FROM ff_experiment('skewed', 'orders', 'buyer', 'note')$$, '42804');
 SELECT throws_ok($$SELECT * FROM ff_experiment('no-such-flag', 'orders', 'buyer')$$, '42704');
@@ -100,8 +124,33 @@ INSERT INTO ff.exposure_rollups VALUES ('default', 'skewed', 'on', '2026-01-01 1
 	('default', 'skewed', 'on', '2026-01-01 11:00+00', 2, 2, 1, '2026-01-01 11:01+00', '2026-01-01 11:59+00');
 SELECT is(ff_exposures('skewed') #> '{variants,0}' ->> 'evaluations', '9', 'ff_exposures: totals');
 SELECT is(ff_exposures('skewed', '2026-01-01 10:30+00', '2026-01-01 11:00+00') #> '{variants,0}' ->> 'unique_users', '3', '... of some hours');
+SELECT is(ff_exposures('skewed', '2026-01-01 10:30+00', '2026-01-01 10:31+00') #> '{variants,0}' ->> 'unique_users', '3', '... of which a part counts as the whole');
+SELECT results_eq($$SELECT (d ->> 'since')::timestamptz, (d ->> 'until')::timestamptz FROM ff_exposures('skewed', '2026-01-01 10:30+00', '2026-01-01 10:31+00') d$$,
+	$$VALUES ('2026-01-01 10:00+00'::timestamptz, '2026-01-01 11:00+00'::timestamptz)$$, '... and it says so');
+SELECT results_eq($$SELECT d ->> 'since', (d ->> 'until')::timestamptz FROM ff_exposures('skewed', NULL, '2026-01-01 11:00+00') d$$,
+	$$VALUES (NULL::text, '2026-01-01 11:00+00'::timestamptz)$$, '... whole hours are what they are');
+INSERT INTO ff.exposure_rollups VALUES ('default', 'skewed', 'on', date_trunc('hour', now(), 'UTC'), 1, 1, 1, now(), now());
+SELECT is(ff_exposures('skewed', now()) #>> '{variants,0,evaluations}', '1', 'the present hour');
+SELECT is(ff_exposures('skewed', clock_timestamp() + interval '1 second') -> 'variants', '[]', '... is not in a range that is yet to come');
+SELECT is(ff_exposures('skewed', '2026-01-01 10:30+00', '2026-01-01 10:30+00') -> 'hourly', '[]', 'an empty range has no figures');
+SELECT is(ff_exposures('skewed', '-infinity', 'infinity') #>> '{variants,0,evaluations}', '10', 'a range without ends');
+DELETE FROM ff.exposure_rollups WHERE hour > '2026-01-02';
 SELECT is(jsonb_array_length(ff_exposures('skewed') -> 'hourly'), 2, '... by the hour');
 SELECT is(ff_exposures('skewed') #>> '{sample_ratio,0,warning}', 'true', '... with the sample ratio');
 SELECT is(ff_exposures('no-such-flag'), NULL, 'null for a flag that is not there and was not');
+
+---- what is read for it ----
+ANALYZE ff.assignments;
+CREATE FUNCTION reads(sql text, OUT scans bigint, OUT lookups bigint) LANGUAGE plpgsql AS $$
+DECLARE before record; BEGIN
+	SELECT seq_scan, idx_scan INTO before FROM pg_stat_xact_all_tables WHERE relid = 'ff.assignments'::regclass;
+	EXECUTE sql;
+	SELECT seq_scan - before.seq_scan, idx_scan - before.idx_scan INTO scans, lookups FROM pg_stat_xact_all_tables WHERE relid = 'ff.assignments'::regclass;
+END $$;
+SELECT results_eq($$SELECT * FROM reads('SELECT * FROM ff.sample_ratio WHERE flag_key = ''ten''')$$, 'VALUES (0::bigint, 1::bigint)', 'one flag''s assignments are looked up, once');
+SELECT results_eq($$SELECT * FROM reads('SELECT ff_exposures(''ten'')')$$, 'VALUES (0::bigint, 1::bigint)', '... for the document, too');
+SELECT results_eq($$SELECT * FROM reads('SELECT * FROM ff_experiment(''ten'', ''orders'', ''buyer'')')$$, 'VALUES (0::bigint, 2::bigint)', '... and for outcomes');
+SELECT results_eq($$SELECT * FROM reads('SELECT * FROM ff.sample_ratio')$$, 'VALUES (1::bigint, 0::bigint)', 'for all flags they are read once');
+SELECT is((SELECT sum(users) FROM ff.sample_ratio), (SELECT sum(users) FROM ff.flags, LATERAL (SELECT * FROM ff.sample_ratio r WHERE r.flag_key = key) r), '... and each is as by itself');
 SELECT * FROM finish();
 ROLLBACK;
