@@ -302,8 +302,14 @@ count_fresh(FfDatabase *database, uint32 made)
 	uint32 asleep = 0;
 
 	if (fresh >= (uint32) ff_exposure_flush_count && pg_atomic_read_u32(&database->is_woken) == 0 &&
-		pg_atomic_compare_exchange_u32(&database->is_woken, &asleep, 1) && database->latch != NULL)
-		SetLatch(database->latch);
+		pg_atomic_compare_exchange_u32(&database->is_woken, &asleep, 1))
+	{
+		/* read once: a worker that leaves takes it away without waiting for us */
+		Latch *latch = *(Latch *volatile *) &database->latch;
+
+		if (latch != NULL)
+			SetLatch(latch);
+	}
 }
 
 /*
@@ -449,35 +455,35 @@ end_window(FfCell *cell)
 	cell->window++;
 }
 
-/* Nobody but us changes what is drained: it is read without the lock. */
-uint32 *
-ff_buffer_drain(int database, bool with_failed, uint32 *count)
+/*
+ * Nobody but us changes what is drained, unless the place is released: so it is read pinned, and
+ * without the partition's lock. Pinned for no longer than one partition takes.
+ */
+void
+ff_buffer_drain(const FfClaim *claim, FfTake take, void *arg)
 {
-	uint32 capacity = 1024;
-	uint32 *slots = palloc(sizeof(uint32) * capacity);
+	int database = ff_database_number(claim->database);
 
-	*count = 0;
-	pg_atomic_write_u32(&ff_database(database)->fresh, 0);
-	pg_atomic_write_u32(&ff_database(database)->is_woken, 0);
 	for (int number = 0; number < FF_PARTITIONS; number++)
 	{
 		FfPartition *partition = partition_at(number);
 		uint32 slot;
 
+		if (!ff_pin(claim))
+			return;
+		if (number == 0)
+		{
+			pg_atomic_write_u32(&claim->database->fresh, 0);
+			pg_atomic_write_u32(&claim->database->is_woken, 0);
+		}
 		LWLockAcquire(partition->lock, LW_EXCLUSIVE);
 		end_window(cell_at(partition, database));
 		slot = cell_at(partition, database)->drained.first;
 		LWLockRelease(partition->lock);
 		for (; slot != FF_NO_SLOT; slot = ff_buffer_slot(slot)->after)
-		{
-			if (ff_buffer_slot(slot)->attempts > 0 && !with_failed)
-				continue;
-			if (*count == capacity)
-				slots = repalloc_huge(slots, sizeof(uint32) * (Size) (capacity *= 2));
-			slots[(*count)++] = slot;
-		}
+			take(arg, slot, ff_buffer_slot(slot));
+		ff_unpin();
 	}
-	return slots;
 }
 
 typedef bool (*FfChoice)(const FfSlot *slot, uint32 flush);
@@ -524,16 +530,28 @@ free_some(int number, int database, uint32 *before, FfChoice choose, uint32 flus
 }
 
 static int64
-free_all(int database, FfChoice choose, uint32 flush)
+free_of_partition(int number, int database, FfChoice choose, uint32 flush)
+{
+	uint32 before = FF_NO_SLOT;
+	int64 freed = 0;
+
+	while (free_some(number, database, &before, choose, flush, &freed))
+		;
+	return freed;
+}
+
+/* Frees slots of a place, as long as it is the claimant's. */
+static int64
+free_claimed(const FfClaim *claim, FfChoice choose, uint32 flush)
 {
 	int64 freed = 0;
 
 	for (int number = 0; number < FF_PARTITIONS; number++)
 	{
-		uint32 before = FF_NO_SLOT;
-
-		while (free_some(number, database, &before, choose, flush, &freed))
-			;
+		if (!ff_pin(claim))
+			break;
+		freed += free_of_partition(number, ff_database_number(claim->database), choose, flush);
+		ff_unpin();
 	}
 	return freed;
 }
@@ -560,15 +578,15 @@ is_any(const FfSlot *slot, uint32 flush)
 }
 
 void
-ff_buffer_finish(int database, uint32 flush)
+ff_buffer_finish(const FfClaim *claim, uint32 flush)
 {
-	(void) free_all(database, was_written, flush);
+	(void) free_claimed(claim, was_written, flush);
 }
 
 int64
-ff_buffer_give_up(int database)
+ff_buffer_give_up(const FfClaim *claim)
 {
-	return free_all(database, has_failed_too_often, 0);
+	return free_claimed(claim, has_failed_too_often, 0);
 }
 
 void
@@ -581,10 +599,11 @@ ff_buffer_clear(int database)
 		LWLockAcquire(partition->lock, LW_EXCLUSIVE);
 		end_window(cell_at(partition, database));
 		LWLockRelease(partition->lock);
+		(void) free_of_partition(number, database, is_any, 0);
+		LWLockAcquire(partition->lock, LW_EXCLUSIVE);
+		ff_init_cell(cell_at(partition, database));
+		LWLockRelease(partition->lock);
 	}
-	(void) free_all(database, is_any, 0);
-	for (int number = 0; number < FF_PARTITIONS; number++)
-		ff_init_cell(cell_at(partition_at(number), database));
 }
 
 /* ---------- looking ---------- */

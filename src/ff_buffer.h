@@ -123,7 +123,8 @@ typedef struct FfDatabase
 	Latch *latch;              /* the worker's */
 	bool is_wanted;            /* the launcher should see to it */
 	TimestampTz aside_until;   /* no worker may be there: somebody wants the database alone */
-	uint32 flush;              /* number of the last flush */
+	uint32 generation;         /* of the place: grows when it is released */
+	uint32 flush;              /* number of the last flush; never begins anew */
 	TimestampTz last_flush;    /* 0: none */
 	int64 last_duration;       /* in microseconds */
 	int64 last_rows;
@@ -131,6 +132,16 @@ typedef struct FfDatabase
 	TimestampTz last_error_at;
 	char last_error[256];
 } FfDatabase;
+
+/*
+ * A place as it was when somebody began something that takes long. It may be released meanwhile,
+ * and be another database's by then, or this one's again.
+ */
+typedef struct FfClaim
+{
+	FfDatabase *database;
+	uint32 generation;
+} FfClaim;
 
 /* Bytes of an exposure's text. */
 static inline uint32
@@ -171,6 +182,16 @@ extern FfDatabase *ff_find_database(Oid oid);
 extern FfDatabase *ff_database(int number);
 extern int ff_database_number(const FfDatabase *database);
 
+/* What this database has of its place now; false: there is none left. */
+extern bool ff_own_claim(FfClaim *claim);
+
+/*
+ * Keeps a place from being released, for a moment: it takes a lock that ff_unpin gives back. False,
+ * and no lock, where the claim holds no more.
+ */
+extern bool ff_pin(const FfClaim *claim);
+extern void ff_unpin(void);
+
 /* Forgets a database that is gone, or has no extension any more, and what is buffered of it. */
 extern void ff_release_database(Oid oid);
 
@@ -181,18 +202,19 @@ extern void ff_set_launcher(Latch *latch);
 /* ---------- writing down; only by the one who holds ff_lock_flush ---------- */
 
 /*
- * Ends the database's window. The slots that are to be written down, in the order they came; those
- * that failed before only where asked.
+ * Ends the database's window, and shows the slots that are to be written down, in the order they
+ * came. Outside of take they may be read only under ff_pin.
  */
-extern uint32 *ff_buffer_drain(int database, bool with_failed, uint32 *count);
+typedef void (*FfTake)(void *arg, uint32 number, const FfSlot *slot);
+extern void ff_buffer_drain(const FfClaim *claim, FfTake take, void *arg);
 extern FfSlot *ff_buffer_slot(uint32 slot);
 
 /* Copies a slot's text, of at most FF_MAX_EXPOSURE_TEXT bytes. */
 extern void ff_buffer_text(const FfSlot *slot, char *text);
 
 /* Frees the drained slots that a flush wrote, or those that failed too often, and counts them. */
-extern void ff_buffer_finish(int database, uint32 flush);
-extern int64 ff_buffer_give_up(int database);
+extern void ff_buffer_finish(const FfClaim *claim, uint32 flush);
+extern int64 ff_buffer_give_up(const FfClaim *claim);
 
 /* ---------- looking ---------- */
 

@@ -191,10 +191,45 @@ ff_own_database(void)
 
 	if (likely(own != NULL && own->oid == MyDatabaseId))
 		return own;
+
+	/* most of the time it is there, and a flush that has a place pinned is not waited for */
+	LWLockAcquire(ff_buffer->lock, LW_SHARED);
+	own = ff_find_database(MyDatabaseId);
+	LWLockRelease(ff_buffer->lock);
+	if (own != NULL)
+		return own;
 	LWLockAcquire(ff_buffer->lock, LW_EXCLUSIVE);
 	own = ff_claim_database(MyDatabaseId);
 	LWLockRelease(ff_buffer->lock);
 	return own;
+}
+
+bool
+ff_own_claim(FfClaim *claim)
+{
+	claim->database = ff_own_database();
+	if (claim->database == NULL)
+		return false;
+
+	/* what is read after its release doesn't hold, as ff_pin sees */
+	claim->generation = claim->database->generation;
+	return true;
+}
+
+bool
+ff_pin(const FfClaim *claim)
+{
+	LWLockAcquire(ff_buffer->lock, LW_SHARED);
+	if (claim->database->oid == MyDatabaseId && claim->database->generation == claim->generation)
+		return true;
+	LWLockRelease(ff_buffer->lock);
+	return false;
+}
+
+void
+ff_unpin(void)
+{
+	LWLockRelease(ff_buffer->lock);
 }
 
 void
@@ -212,6 +247,10 @@ ff_release_database(Oid oid)
 		ff_buffer_clear(ff_database_number(database));
 		pg_atomic_init_u32(&vacant.fresh, 0);
 		pg_atomic_init_u32(&vacant.is_woken, 0);
+
+		/* a transaction that is still open may have written slots under these numbers */
+		vacant.generation = database->generation + 1;
+		vacant.flush = database->flush;
 		*database = vacant;
 	}
 	LWLockRelease(ff_buffer->lock);

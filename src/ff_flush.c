@@ -35,6 +35,7 @@ int ff_exposure_sink = FF_SINK_TABLE;
 typedef struct FfWritten
 {
 	uint32 flush;
+	FfClaim claim;
 	SubTransactionId subid;
 	TimestampTz began;
 	int64 rows;
@@ -47,6 +48,9 @@ typedef struct FfBatch
 {
 	FfRow *rows; /* the table sink sorts those that it is given */
 	uint32 count;
+	uint32 capacity;
+	bool with_failed; /* rows that failed before, too */
+	FfClaim claim;
 	uint32 flush;
 	int64 done;
 	uint32 *failed; /* slots of rows that fail alone */
@@ -60,12 +64,15 @@ typedef struct FfBatch
 static void
 note_success(const FfWritten *flush)
 {
-	FfDatabase *database = ff_own_database();
+	FfDatabase *database = flush->claim.database;
 
 	LWLockAcquire(ff_buffer_lock(), LW_EXCLUSIVE);
-	database->last_flush = GetCurrentTimestamp();
-	database->last_duration = database->last_flush - flush->began;
-	database->last_rows = flush->rows;
+	if (database->oid == MyDatabaseId && database->generation == flush->claim.generation)
+	{
+		database->last_flush = GetCurrentTimestamp();
+		database->last_duration = database->last_flush - flush->began;
+		database->last_rows = flush->rows;
+	}
 	LWLockRelease(ff_buffer_lock());
 }
 
@@ -77,10 +84,13 @@ ff_note_flush_error(const char *message)
 	if (database == NULL)
 		return;
 	LWLockAcquire(ff_buffer_lock(), LW_EXCLUSIVE);
-	database->errors++;
-	database->last_error_at = GetCurrentTimestamp();
-	strlcpy(database->last_error, message,
-			pg_mbcliplen(message, (int) strlen(message), sizeof(database->last_error) - 1) + 1);
+	if (database->oid == MyDatabaseId)
+	{
+		database->errors++;
+		database->last_error_at = GetCurrentTimestamp();
+		strlcpy(database->last_error, message,
+				pg_mbcliplen(message, (int) strlen(message), sizeof(database->last_error) - 1) + 1);
+	}
 	LWLockRelease(ff_buffer_lock());
 }
 
@@ -97,7 +107,7 @@ transaction_end(XactEvent event, void *arg)
 	{
 		for (const FfWritten *flush = written; flush != NULL; flush = flush->next)
 		{
-			ff_buffer_finish(ff_database_number(ff_own_database()), flush->flush);
+			ff_buffer_finish(&flush->claim, flush->flush);
 			note_success(flush);
 		}
 	}
@@ -136,6 +146,7 @@ remember(const FfBatch *batch, TimestampTz began)
 	FfWritten *flush = MemoryContextAlloc(TopTransactionContext, sizeof(FfWritten));
 
 	flush->flush = batch->flush;
+	flush->claim = batch->claim;
 	flush->subid = GetCurrentSubTransactionId();
 	flush->began = began;
 	flush->rows = batch->done;
@@ -166,42 +177,64 @@ is_written(const FfSlot *slot)
 void
 ff_fill_row(FfRow *row, const FfExposure *exposure, const char *text)
 {
-	char *copy = palloc(ff_exposure_len(exposure) + 2);
-	char *user = copy + exposure->head_len;
+	FfExposure *copy = palloc(sizeof(FfExposure) + ff_exposure_len(exposure) + 2);
+	char *head = (char *) (copy + 1);
+	char *user = head + exposure->head_len;
 	char *rule = user + exposure->user_len + 1;
 
-	memcpy(copy, text, exposure->head_len + exposure->user_len);
+	*copy = *exposure;
+	memcpy(head, text, exposure->head_len + exposure->user_len);
 	user[exposure->user_len] = '\0';
 	memcpy(rule, text + exposure->head_len + exposure->user_len, exposure->rule_len);
 	rule[exposure->rule_len] = '\0';
-	row->exposure = exposure;
-	row->name_space = copy;
-	row->flag_key = copy + strlen(copy) + 1;
+	row->exposure = copy;
+	row->name_space = head;
+	row->flag_key = head + strlen(head) + 1;
 	row->variant_key = row->flag_key + strlen(row->flag_key) + 1;
 	row->user_id = exposure->user_len > 0 ? user : NULL;
 	row->rule_id = exposure->rule_len > 0 ? rule : NULL;
 }
 
-/* Takes what there is to be written. */
 static void
-collect(FfBatch *batch, FfDatabase *database, bool with_failed)
+take(void *arg, uint32 number, const FfSlot *slot)
 {
+	FfBatch *batch = arg;
 	char text[FF_MAX_EXPOSURE_TEXT];
-	uint32 count;
-	uint32 *slots = ff_buffer_drain(ff_database_number(database), with_failed, &count);
 
-	batch->rows = palloc_extended(sizeof(FfRow) * ((Size) count + 1), MCXT_ALLOC_HUGE);
-	for (uint32 i = 0; i < count; i++)
-	{
-		const FfSlot *slot = ff_buffer_slot(slots[i]);
+	if (is_written(slot) || (slot->attempts > 0 && !batch->with_failed))
+		return;
+	if (batch->count == batch->capacity)
+		batch->rows = repalloc_huge(batch->rows, sizeof(FfRow) * (Size) (batch->capacity *= 2));
+	ff_buffer_text(slot, text);
+	batch->rows[batch->count].slot = number;
+	ff_fill_row(&batch->rows[batch->count++], &slot->exposure, text);
+}
 
-		if (is_written(slot))
-			continue;
-		ff_buffer_text(slot, text);
-		batch->rows[batch->count].slot = slots[i];
-		ff_fill_row(&batch->rows[batch->count++], &slot->exposure, text);
-	}
-	batch->flush = ++database->flush;
+/* Takes what there is to be written; false: nothing. */
+static bool
+collect(FfBatch *batch)
+{
+	if (!ff_own_claim(&batch->claim))
+		return false;
+	batch->capacity = 1024;
+	batch->rows = palloc(sizeof(FfRow) * batch->capacity);
+	ff_buffer_drain(&batch->claim, take, batch);
+	if (batch->count == 0 || !ff_pin(&batch->claim))
+		return false;
+	batch->flush = ++batch->claim.database->flush;
+	ff_unpin();
+	return true;
+}
+
+/* Notes in their slots that rows were written, by this flush. */
+static void
+mark_written(const FfBatch *batch, uint32 from, uint32 to)
+{
+	if (!ff_pin(&batch->claim))
+		return;
+	for (uint32 i = from; i < to; i++)
+		ff_buffer_slot(batch->rows[i].slot)->flush = batch->flush;
+	ff_unpin();
 }
 
 /* ---------- the table sink ---------- */
@@ -263,8 +296,7 @@ write_rows(FfBatch *batch, uint32 from, uint32 to)
 	CHECK_FOR_INTERRUPTS();
 	if (try_rows(batch, from, to))
 	{
-		for (uint32 i = from; i < to; i++)
-			ff_buffer_slot(batch->rows[i].slot)->flush = batch->flush;
+		mark_written(batch, from, to);
 		batch->done += to - from;
 		return;
 	}
@@ -282,8 +314,12 @@ write_rows(FfBatch *batch, uint32 from, uint32 to)
 static void
 count_attempts(const FfBatch *batch)
 {
-	for (uint32 i = 0; i < batch->failed_count; i++)
-		ff_buffer_slot(batch->failed[i])->attempts++;
+	if (ff_pin(&batch->claim))
+	{
+		for (uint32 i = 0; i < batch->failed_count; i++)
+			ff_buffer_slot(batch->failed[i])->attempts++;
+		ff_unpin();
+	}
 	ff_note_flush_error(batch->error->message);
 	ereport(LOG, (errcode(batch->error->sqlerrcode),
 				  errmsg("%u exposures could not be written: %s", batch->failed_count,
@@ -293,7 +329,7 @@ count_attempts(const FfBatch *batch)
 }
 
 static void
-flush_to_table(FfBatch *batch, FfDatabase *database)
+flush_to_table(FfBatch *batch)
 {
 	TimestampTz began = GetCurrentTimestamp();
 	int64 lost;
@@ -306,7 +342,7 @@ flush_to_table(FfBatch *batch, FfDatabase *database)
 	if (batch->failed_count == 0)
 		return;
 	count_attempts(batch);
-	lost = ff_buffer_give_up(ff_database_number(database));
+	lost = ff_buffer_give_up(&batch->claim);
 	if (lost > 0)
 		ereport(WARNING, (errmsg("gave up on exposures of %lld evaluations", (long long) lost)));
 }
@@ -315,18 +351,17 @@ flush_to_table(FfBatch *batch, FfDatabase *database)
 
 /* What is in a file is there, whatever becomes of the transaction. */
 static void
-flush_to_file(FfBatch *batch, FfDatabase *database)
+flush_to_file(FfBatch *batch)
 {
-	FfWritten flush = {.began = GetCurrentTimestamp(), .rows = batch->count};
+	FfWritten flush = {.claim = batch->claim, .began = GetCurrentTimestamp(), .rows = batch->count};
 
 	while (batch->done < batch->count)
 	{
 		uint32 from = (uint32) batch->done;
 		uint32 lines = ff_write_lines(batch->rows + from, batch->count - from);
 
-		for (uint32 i = from; i < from + lines; i++)
-			ff_buffer_slot(batch->rows[i].slot)->flush = batch->flush;
-		ff_buffer_finish(ff_database_number(database), batch->flush);
+		mark_written(batch, from, from + lines);
+		ff_buffer_finish(&batch->claim, batch->flush);
 		batch->done += lines;
 	}
 	note_success(&flush);
@@ -335,23 +370,18 @@ flush_to_file(FfBatch *batch, FfDatabase *database)
 int64
 ff_flush(bool with_failed)
 {
-	FfBatch batch = {0};
-	FfDatabase *database;
+	FfBatch batch = {.with_failed = with_failed};
 
 	if (!ff_buffer_exists() || RecoveryInProgress() || ff_exposure_sink == FF_SINK_MEMORY)
 		return 0;
 	ff_note_push();
-	database = ff_own_database();
-	if (database == NULL)
-		return 0;
 	ff_lock_flush(get_extension_oid("ff", false));
-	collect(&batch, database, with_failed);
-	if (batch.count == 0)
+	if (!collect(&batch))
 		return 0;
 	if (ff_exposure_sink == FF_SINK_FILE)
-		flush_to_file(&batch, database);
+		flush_to_file(&batch);
 	else
-		flush_to_table(&batch, database);
+		flush_to_table(&batch);
 	return batch.done;
 }
 

@@ -64,7 +64,9 @@ extern void ff_note_flush_error(const char *message);
 /* One who holds this until the end of the transaction is the only one who takes from the buffer. */
 extern void ff_lock_flush(Oid extension);
 
-/* The parts of a text that is null-terminated after each of them: makes the copy that a row needs.
+/*
+ * Makes a row, with a copy of all that it says: what is in shared memory may be another's when it
+ * is written. The parts of the text are null-terminated in it.
  */
 extern void ff_fill_row(FfRow *row, const FfExposure *exposure, const char *text);
 

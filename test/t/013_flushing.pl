@@ -1,0 +1,46 @@
+# Flushing where something is in its way: other encodings, places that go, rows that fail, triggers, isolation levels.
+
+use strict;
+use warnings;
+use Test::More;
+use Ff;
+
+my $node = Ff::cluster('flushing', q{shared_preload_libraries = 'ff'}, 'ff.exposure_flush_interval = 1h',
+	'ff.exposure_flush_count = 1000000000', 'max_worker_processes = 16', 'ff.max_databases = 2');
+
+sub ask { my ($sql, $database) = @_; return $node->safe_psql($database // 'postgres', $sql); }
+sub comes_true { my ($sql, $database) = @_; return $node->poll_query_until($database // 'postgres', $sql); }
+sub wait_for { my ($sql) = @_; comes_true(@_) or die "never true: $sql"; return; }
+sub note_users { my ($users, $database) = @_; return ask("SELECT ff_bool('exp', jsonb_build_object('user_id', u)) FROM unnest(ARRAY[$users]) u", $database); }
+
+my $books = q{SELECT noted = flushed + dropped + buffered AND buffered = (SELECT coalesce(sum(evaluations), 0) FROM ff.exposure_buffer) FROM ff.exposure_stats};
+my $flag = q{INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES
+	('exp', 'boolean', 'false', '[{"variant": "on", "weight": 50}]', '{"active": true}')};
+my ($code, $out, $error);
+ask($flag);
+
+# ---------- a place that is released ----------
+ask("CREATE DATABASE $_") for qw(first second);
+ask("CREATE EXTENSION ff; $flag", 'first');
+my $session = Ff::session($node, 'first');
+$session->do(q{SELECT ff_bool('exp', jsonb_build_object('user_id', 'u' || g)) FROM generate_series(1, 50) g});
+$session->do('BEGIN');
+is(Ff::value($session, 'SELECT ff_flush_exposures()'), 50, 'a flush that is not committed yet');
+ask('ALTER DATABASE first ALLOW_CONNECTIONS false');
+
+# the launcher looks now: something changed for another database
+ask("CREATE EXTENSION ff; $flag", 'second');
+ok(comes_true(q{SELECT ff_bool('exp', '{"user_id": "other"}') IS NOT NULL AND (SELECT buffered > 0 FROM ff.exposure_stats)}, 'second'), 'its place is another database\'s');
+my $buffered = q{SELECT buffered FROM ff.exposure_stats};
+my $was = ask($buffered, 'second');
+is(Ff::value($session, q{SELECT ff_bool('exp', '{"user_id": "late"}') IS NOT NULL}), 1, 'what has no place is evaluated');
+is(Ff::value($session, 'SELECT ff_flush_exposures()'), 0, '... and there is nothing to flush');
+ok($session->do('COMMIT'), 'it is committed');
+is(Ff::value($session, q{SELECT count(*) FROM ff.exposures}), 50, '... and written');
+is(ask($buffered, 'second'), $was, '... and takes nothing of the other database with it');
+is(ask($books, 'second'), 't', '... whose books are right');
+is(ask('SELECT ff_flush_exposures()', 'second'), '1', '... and who writes his');
+$session->disconnect;
+
+$node->stop;
+done_testing();
