@@ -124,7 +124,7 @@ ff_copy_in(const char *table, const char *const *columns, uint32 count, FfPutRow
 {
 	FfSource own = {.count = count, .put_row = put_row, .arg = arg};
 	Relation rel = ff_open_own(table, RowExclusiveLock);
-	uint64 rows;
+	volatile uint64 rows;
 
 	while (columns[own.columns] != NULL)
 		own.columns++;
@@ -132,9 +132,17 @@ ff_copy_in(const char *table, const char *const *columns, uint32 count, FfPutRow
 	appendBinaryStringInfoNT(&own.rows, signature, sizeof(signature));
 	pq_sendint32(&own.rows, 0); /* flags */
 	pq_sendint32(&own.rows, 0); /* length of what else the header has */
+	Assert(source == NULL);
 	source = &own;
-	rows = copy(rel, columns);
-	source = NULL;
+	PG_TRY();
+	{
+		rows = copy(rel, columns);
+	}
+	PG_FINALLY();
+	{
+		source = NULL;
+	}
+	PG_END_TRY();
 	pfree(own.rows.data);
 	table_close(rel, NoLock);
 	return rows;

@@ -374,6 +374,7 @@ ff_flush(bool with_failed)
 
 	if (!ff_buffer_exists() || RecoveryInProgress() || ff_exposure_sink == FF_SINK_MEMORY)
 		return 0;
+	ff_check_not_landing();
 	ff_note_push();
 	ff_lock_flush(get_extension_oid("ff", false));
 	if (!collect(&batch))

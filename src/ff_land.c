@@ -344,8 +344,23 @@ forget(const FfRow *rows, uint32 count)
 
 /* ---------- all of it ---------- */
 
+static bool is_landing = false;
+
+/*
+ * What is being written must not be written again by a trigger of its own tables: it is in the
+ * buffer as before.
+ */
 void
-ff_land(FfRow *rows, uint32 count)
+ff_check_not_landing(void)
+{
+	if (is_landing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE), errmsg("exposures are being written down"),
+				 errhint("A trigger of a table that they are written to can't write others.")));
+}
+
+static void
+land(FfRow *rows, uint32 count)
 {
 	FfCaller caller = ff_enter_as_owner();
 	FfNumbered numbered = {rows, ff_take_exposure_ids(count)};
@@ -358,4 +373,20 @@ ff_land(FfRow *rows, uint32 count)
 	(void) ff_copy_in("crossovers", crossover_columns, count, put_crossover, rows);
 	write_rollups(rows, count);
 	ff_leave(&caller);
+}
+
+void
+ff_land(FfRow *rows, uint32 count)
+{
+	ff_check_not_landing();
+	is_landing = true;
+	PG_TRY();
+	{
+		land(rows, count);
+	}
+	PG_FINALLY();
+	{
+		is_landing = false;
+	}
+	PG_END_TRY();
 }

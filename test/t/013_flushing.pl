@@ -42,5 +42,18 @@ is(ask($books, 'second'), 't', '... whose books are right');
 is(ask('SELECT ff_flush_exposures()', 'second'), '1', '... and who writes his');
 $session->disconnect;
 
+# ---------- a trigger that flushes ----------
+ask(q{CREATE FUNCTION flush() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.ff_flush_exposures(); RETURN NULL; END $$;
+	CREATE TRIGGER flush AFTER INSERT ON ff.exposures FOR EACH ROW EXECUTE FUNCTION flush()});
+note_users(q{'u1', 'u2'});
+($code, $out, $error) = $node->psql('postgres', q{SELECT ff_flush_exposures()});
+like($error, qr/ERROR:  exposures are being written down\n.*HINT:  A trigger of a table/s, 'a flush within a flush is refused');
+ask('DROP TRIGGER flush ON ff.exposures; CREATE TRIGGER flush AFTER INSERT ON ff.exposure_rollups FOR EACH ROW EXECUTE FUNCTION flush()');
+($code, $out, $error) = $node->psql('postgres', q{SELECT ff_flush_exposures()});
+like($error, qr/ERROR:  exposures are being written down/, '... from whichever table');
+is(ask(q{DO $$ BEGIN PERFORM ff_flush_exposures(); EXCEPTION WHEN object_in_use THEN END $$; DROP TRIGGER flush ON ff.exposure_rollups; SELECT ff_flush_exposures()}), '2',
+	'... and the next flush of the session writes them');
+is(ask(q{SELECT count(*), count(DISTINCT user_id) FROM ff.exposures}), '2|2', '... once');
+
 $node->stop;
 done_testing();
