@@ -8,10 +8,13 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "commands/copy.h"
+#include "commands/copyfrom_internal.h"
 #include "libpq/pqformat.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
 /* What COPY asks for next. Its callback has no argument: there is one at a time. */
 typedef struct FfSource
@@ -101,6 +104,34 @@ column_names(const char *const *columns)
 	return names;
 }
 
+/*
+ * What COPY reads a text with: as textrecv, which would take it for one in the client's encoding.
+ * Ours are in the database's, since they come from its jsonb and names; COPY's option of that name
+ * doesn't reach the binary format.
+ */
+static Datum
+receive_text(FunctionCallInfo fcinfo)
+{
+	StringInfo from = (StringInfo) PG_GETARG_POINTER(0);
+	int len = from->len - from->cursor;
+
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(pq_getmsgbytes(from, len), len));
+}
+
+static void
+receive_texts_as_they_are(CopyFromState state)
+{
+	ListCell *cell;
+
+	foreach (cell, state->attnumlist)
+	{
+		FmgrInfo *function = &state->in_functions[lfirst_int(cell) - 1];
+
+		if (function->fn_oid == F_TEXTRECV)
+			function->fn_addr = receive_text;
+	}
+}
+
 static uint64
 copy(Relation rel, const char *const *columns)
 {
@@ -111,6 +142,7 @@ copy(Relation rel, const char *const *columns)
 
 	(void) addRangeTableEntryForRelation(parse, rel, RowExclusiveLock, NULL, false, false);
 	state = BeginCopyFrom(parse, rel, NULL, NULL, false, read_rows, column_names(columns), options);
+	receive_texts_as_they_are(state);
 	rows = CopyFrom(state);
 	EndCopyFrom(state);
 	free_parsestate(parse);

@@ -55,5 +55,21 @@ is(ask(q{DO $$ BEGIN PERFORM ff_flush_exposures(); EXCEPTION WHEN object_in_use 
 	'... and the next flush of the session writes them');
 is(ask(q{SELECT count(*), count(DISTINCT user_id) FROM ff.exposures}), '2|2', '... once');
 
+# ---------- encodings ----------
+is(ask(q{SET client_encoding = LATIN1; SELECT ff_bool('exp', jsonb_build_object('user_id', 'j' || chr(252) || 'rgen' || chr(8364))) IS NOT NULL; SELECT ff_flush_exposures()}), "t\n1",
+	'a client with another encoding flushes');
+is(ask(q{SELECT string_agg(user_id, ' ') FROM ff.exposures WHERE user_id = 'j' || chr(252) || 'rgen' || chr(8364)}) ne '', 1, '... and writes what the id is');
+is(ask(q{SET client_encoding = LATIN1; SELECT recorded FROM ff_record_exposures('b', jsonb_build_array(jsonb_build_object('flag_key', 'exp', 'variant_key', 'on',
+	'user_id', 'r' || chr(252), 'reason', 'ROLLOUT')))}), '1', 'a client with another encoding reports');
+is(ask(q{SELECT count(*) FROM ff.assignments WHERE user_id IN ('j' || chr(252) || 'rgen' || chr(8364), 'r' || chr(252))}), '2', '... and users are assigned as who they are');
+ask('ALTER DATABASE postgres SET client_encoding = LATIN1');
+my $old = ask('SELECT worker_pid FROM ff.exposure_stats');
+ask(qq{SELECT pg_terminate_backend($old)});
+wait_for(qq{SELECT worker_pid <> $old FROM ff.exposure_stats});
+ask(q{SELECT ff_bool('exp', jsonb_build_object('user_id', 'w' || chr(252))); SELECT pg_terminate_backend(worker_pid) FROM ff.exposure_stats});
+wait_for(q{SELECT buffered = 0 FROM ff.exposure_stats});
+is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id = 'w' || chr(252)}), '1', 'so does a worker whose database is set to another encoding');
+ask('ALTER DATABASE postgres RESET client_encoding');
+
 $node->stop;
 done_testing();
