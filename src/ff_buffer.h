@@ -70,7 +70,7 @@ typedef struct FfSlot
 	uint32 window; /* of its database when it was made */
 	FfExposure exposure;
 	uint16 database; /* number of FfDatabase */
-	uint16 attempts; /* how often writing it failed while others were written */
+	uint16 attempts; /* how often writing it failed, while others were written but for the first */
 	uint32 flush;    /* the last flush that wrote it, whatever became of that */
 	char text[FF_SLOT_TEXT];
 } FfSlot;

@@ -8,8 +8,9 @@
  * kept here, with the subtransaction that each belongs to.
  *
  * A row that can't be written must not keep others from it. So a batch that fails for what is in it
- * is tried again in halves; what fails alone stays behind, and is given up after a number of
- * attempts. Where nothing at all can be written it is not the rows' fault: everything is kept.
+ * is tried again by flag, so that one flag's rows keep no other's, and what fails of those in
+ * halves; what fails alone stays behind, is tried after all others, and is given up after a number
+ * of attempts. Where nothing at all can be written it is not the rows' fault: everything is kept.
  */
 #include "ff_flush.h"
 
@@ -26,8 +27,14 @@
 
 #include "ff_note.h"
 
-/* Failures of halves after which the rest waits for the next flush. */
-#define MAX_FAILURES 200
+/*
+ * Failures of halves after which the rest waits for the next flush: of all flags together, but for
+ * the least that each has; and of rows that failed before. They take a quarter of a millisecond
+ * each.
+ */
+#define MAX_FAILURES 10000
+#define LEAST_FAILURES 20
+#define MAX_REPEATED_FAILURES 500
 
 int ff_exposure_sink = FF_SINK_TABLE;
 
@@ -49,13 +56,13 @@ typedef struct FfBatch
 	FfRow *rows; /* the table sink sorts those that it is given */
 	uint32 count;
 	uint32 capacity;
-	bool with_failed; /* rows that failed before, too */
+	bool with_failed; /* rows that failed before, too: they come last */
+	uint32 fresh;     /* how many didn't */
 	FfClaim claim;
 	uint32 flush;
 	int64 done;
 	uint32 *failed; /* slots of rows that fail alone */
 	uint32 failed_count;
-	int failures;
 	ErrorData *error; /* the last one */
 } FfBatch;
 
@@ -207,7 +214,27 @@ take(void *arg, uint32 number, const FfSlot *slot)
 		batch->rows = repalloc_huge(batch->rows, sizeof(FfRow) * (Size) (batch->capacity *= 2));
 	ff_buffer_text(slot, text);
 	batch->rows[batch->count].slot = number;
+	batch->rows[batch->count].has_failed = slot->attempts > 0;
 	ff_fill_row(&batch->rows[batch->count++], &slot->exposure, text);
+}
+
+/* Puts rows that failed before behind the others, which stay in their order. */
+static void
+put_failed_last(FfBatch *batch)
+{
+	FfRow *failed = palloc_extended(sizeof(FfRow) * (Size) batch->count, MCXT_ALLOC_HUGE);
+	uint32 failed_count = 0;
+
+	batch->fresh = 0;
+	for (uint32 i = 0; i < batch->count; i++)
+	{
+		if (batch->rows[i].has_failed)
+			failed[failed_count++] = batch->rows[i];
+		else
+			batch->rows[batch->fresh++] = batch->rows[i];
+	}
+	memcpy(batch->rows + batch->fresh, failed, sizeof(FfRow) * failed_count);
+	pfree(failed);
 }
 
 /* Takes what there is to be written; false: nothing. */
@@ -223,6 +250,7 @@ collect(FfBatch *batch)
 		return false;
 	batch->flush = ++batch->claim.database->flush;
 	ff_unpin();
+	put_failed_last(batch);
 	return true;
 }
 
@@ -239,33 +267,39 @@ mark_written(const FfBatch *batch, uint32 from, uint32 to)
 
 /* ---------- the table sink ---------- */
 
-/* Whether an error may be the fault of what is in a row. */
+/*
+ * Whether an error says that nothing can be written now, whatever is in a row. A trigger may raise
+ * anything for one row: what is taken for the rows' fault and isn't costs time, and nothing else,
+ * because attempts count only where others were written. That the tables are there and can be
+ * locked has been seen to before (ff_prepare_landing).
+ */
 static bool
-is_of_data(const ErrorData *error)
+is_of_server(const ErrorData *error)
 {
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
-		case ERRCODE_DATA_EXCEPTION:
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_TRIGGERED_ACTION_EXCEPTION:
-		case ERRCODE_PLPGSQL_ERROR:
+		case ERRCODE_INVALID_TRANSACTION_STATE: /* read-only among them */
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
 			return true;
 		default:
-			return false;
+			return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+				   error->sqlerrcode == ERRCODE_OBJECT_IN_USE;
 	}
 }
 
-/* Writes some rows, in a subtransaction. False: they, or some of them, can't be. */
+/* Lands some rows in a subtransaction. What that leaves in memory goes with scratch. */
 static bool
-try_rows(FfBatch *batch, uint32 from, uint32 to)
+land(FfBatch *batch, uint32 from, uint32 to, MemoryContext scratch)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
 
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
 		ff_land(batch->rows + from, to - from);
@@ -275,6 +309,8 @@ try_rows(FfBatch *batch, uint32 from, uint32 to)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		if (batch->error != NULL)
+			FreeErrorData(batch->error);
 		batch->error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -282,50 +318,146 @@ try_rows(FfBatch *batch, uint32 from, uint32 to)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (!done && !is_of_data(batch->error))
-		ReThrowError(batch->error);
 	return done;
 }
 
-/* Writes rows, those that fail excepted. */
-static void
-write_rows(FfBatch *batch, uint32 from, uint32 to)
+/* Writes some rows. False: they, or some of them, can't be. */
+static bool
+try_rows(FfBatch *batch, uint32 from, uint32 to)
 {
-	if (from == to || batch->failures >= MAX_FAILURES)
-		return;
+	MemoryContext scratch;
+	bool done;
+
 	CHECK_FOR_INTERRUPTS();
-	if (try_rows(batch, from, to))
-	{
-		mark_written(batch, from, to);
-		batch->done += to - from;
-		return;
-	}
-	batch->failures++;
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "ff landing", ALLOCSET_DEFAULT_SIZES);
+	done = land(batch, from, to, scratch);
+	MemoryContextDelete(scratch);
+	if (!done && is_of_server(batch->error))
+		ReThrowError(batch->error);
+	if (!done)
+		return false;
+	mark_written(batch, from, to);
+	batch->done += to - from;
+	return true;
+}
+
+/*
+ * Writes the halves of what has failed, and theirs, as long as there are failures left. Every other
+ * flush begins at the other end: what is in the way of one is behind the rest in the next.
+ */
+static void
+write_halves(FfBatch *batch, uint32 from, uint32 to, int *failures)
+{
+	uint32 middle = from + (to - from) / 2;
+	uint32 ends[2][2] = {{from, middle}, {middle, to}};
+
 	if (to - from == 1)
 	{
 		batch->failed[batch->failed_count++] = batch->rows[from].slot;
 		return;
 	}
-	write_rows(batch, from, from + (to - from) / 2);
-	write_rows(batch, from + (to - from) / 2, to);
+	for (uint32 i = 0; i < 2; i++)
+	{
+		const uint32 *half = ends[(i + batch->flush) % 2];
+
+		if (*failures <= 0 || try_rows(batch, half[0], half[1]))
+			continue;
+		(*failures)--;
+		write_halves(batch, half[0], half[1], failures);
+	}
 }
 
-/* What fails while others are written has one attempt less. */
+static int
+compare_flags(const void *x, const void *y)
+{
+	const FfRow *a = x;
+	const FfRow *b = y;
+	int order = strcmp(a->flag_key, b->flag_key);
+
+	return order != 0 ? order : strcmp(a->name_space, b->name_space);
+}
+
+/* Where the rows of one flag end. */
+static uint32
+end_of_flag(const FfBatch *batch, uint32 from, uint32 to)
+{
+	uint32 end = from + 1;
+
+	while (end < to && compare_flags(&batch->rows[from], &batch->rows[end]) == 0)
+		end++;
+	return end;
+}
+
+/* Writes rows that failed together: first each flag's, then what can be of those that fail. */
+static void
+write_by_flag(FfBatch *batch, uint32 to)
+{
+	uint32(*failing)[2] = palloc_extended(sizeof(uint32[2]) * (Size) to, MCXT_ALLOC_HUGE);
+	uint32 count = 0;
+
+	qsort(batch->rows, to, sizeof(FfRow), compare_flags);
+	for (uint32 from = 0, end; from < to; from = end)
+	{
+		end = end_of_flag(batch, from, to);
+		if (end - from < to && try_rows(batch, from, end))
+			continue;
+		failing[count][0] = from;
+		failing[count++][1] = end;
+	}
+	for (uint32 i = 0; i < count; i++)
+	{
+		int failures = Max(MAX_FAILURES / (int) count, LEAST_FAILURES);
+
+		write_halves(batch, failing[i][0], failing[i][1], &failures);
+	}
+	pfree(failing);
+}
+
+/* Writes what can be written. */
+static void
+write_rows(FfBatch *batch)
+{
+	int failures = MAX_REPEATED_FAILURES;
+
+	batch->failed = palloc_extended(sizeof(uint32) * (Size) batch->count, MCXT_ALLOC_HUGE);
+	if (batch->fresh > 0 && !try_rows(batch, 0, batch->fresh))
+		write_by_flag(batch, batch->fresh);
+	if (batch->fresh < batch->count && !try_rows(batch, batch->fresh, batch->count))
+		write_halves(batch, batch->fresh, batch->count, &failures);
+}
+
+/*
+ * What fails while others are written has one attempt less. Where nothing is written it may be
+ * anything: it is only known, then, that these have failed.
+ */
 static void
 count_attempts(const FfBatch *batch)
 {
-	if (ff_pin(&batch->claim))
+	if (!ff_pin(&batch->claim))
+		return;
+	for (uint32 i = 0; i < batch->failed_count; i++)
 	{
-		for (uint32 i = 0; i < batch->failed_count; i++)
-			ff_buffer_slot(batch->failed[i])->attempts++;
-		ff_unpin();
+		FfSlot *slot = ff_buffer_slot(batch->failed[i]);
+
+		if (batch->done > 0 || slot->attempts == 0)
+			slot->attempts++;
 	}
+	ff_unpin();
+}
+
+/* Of rows that are known to fail nobody is told again and again. */
+static void
+report_failed(const FfBatch *batch)
+{
+	int level = batch->done > 0 ? LOG : IsBackgroundWorker ? DEBUG1 : WARNING;
+
 	ff_note_flush_error(batch->error->message);
-	ereport(LOG, (errcode(batch->error->sqlerrcode),
-				  errmsg("%u exposures could not be written: %s", batch->failed_count,
-						 batch->error->message),
-				  errdetail("Others of their batch were. Each is given up after %d attempts.",
-							FF_MAX_ATTEMPTS)));
+	ereport(level,
+			(errcode(batch->error->sqlerrcode),
+			 errmsg("%u exposures could not be written: %s", batch->failed_count,
+					batch->error->message),
+			 errdetail("Each is given up after %d attempts, those that others were written in.",
+					   FF_MAX_ATTEMPTS)));
 }
 
 static void
@@ -334,14 +466,16 @@ flush_to_table(FfBatch *batch)
 	TimestampTz began = GetCurrentTimestamp();
 	int64 lost;
 
-	batch->failed = palloc(sizeof(uint32) * MAX_FAILURES);
-	write_rows(batch, 0, batch->count);
-	if (batch->done == 0)
-		ReThrowError(batch->error);
-	remember(batch, began);
-	if (batch->failed_count == 0)
-		return;
+	ff_prepare_landing();
+	write_rows(batch);
 	count_attempts(batch);
+	if (batch->done > 0)
+		remember(batch, began);
+	else if (batch->fresh > 0)
+		ReThrowError(batch->error);
+	if (batch->error == NULL)
+		return;
+	report_failed(batch);
 	lost = ff_buffer_give_up(&batch->claim);
 	if (lost > 0)
 		ereport(WARNING, (errmsg("gave up on exposures of %lld evaluations", (long long) lost)));

@@ -36,6 +36,7 @@ typedef struct FfRow
 	const char *user_id; /* NULL: none */
 	const char *rule_id; /* NULL: none */
 	uint32 slot;
+	bool has_failed; /* in a flush before */
 	int32 flag_hash; /* by ff_judge, as the rest */
 	int32 user_hash;
 	FfStanding standing;
@@ -53,8 +54,8 @@ extern void ff_flush_init(void);
 /*
  * Writes this database's exposures down and returns how many rows that were; what is written to
  * tables is when the transaction commits. 0 where there is nothing, on a standby, and where they
- * are kept in memory. Rows that fail while others don't stay behind; any other failure is an error,
- * and everything stays.
+ * are kept in memory. Rows that fail while others don't stay behind, and so do those that are known
+ * to fail; any other failure is an error, and everything stays.
  */
 extern int64 ff_flush(bool with_failed);
 
@@ -77,8 +78,9 @@ extern void ff_judge(FfRow *rows, uint32 count);
 extern int64 ff_take_exposure_ids(uint32 count);
 
 /* The sinks: the rows become what they are there, or an error. A file takes as many as it likes. */
-extern void ff_land(FfRow *rows, uint32 count);                /* ff_land.c */
-extern void ff_check_not_landing(void);                        /* an error within ff_land */
+extern void ff_land(FfRow *rows, uint32 count); /* ff_land.c */
+extern void ff_prepare_landing(void);           /* an error where they can't land at all */
+extern void ff_check_not_landing(void);         /* an error within ff_land */
 extern uint32 ff_write_lines(const FfRow *rows, uint32 count); /* ff_lines.c: how many of them */
 
 #pragma GCC visibility pop

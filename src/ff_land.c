@@ -8,6 +8,7 @@
 #include "ff_flush.h"
 #include "ff_spi.h"
 
+#include "access/table.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
@@ -343,6 +344,44 @@ forget(const FfRow *rows, uint32 count)
 }
 
 /* ---------- all of it ---------- */
+
+/*
+ * Constraints of our tables that are deferred are checked as rows are written from here on, so that
+ * they fail with the row that breaks them, and not with the transaction.
+ */
+static void
+check_constraints_at_once(void)
+{
+	static const char find[] =
+		"SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname),"
+		" ', ') FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_constraint c"
+		" ON c.oid OPERATOR(pg_catalog.=) t.tgconstraint JOIN pg_catalog.pg_namespace n"
+		" ON n.oid OPERATOR(pg_catalog.=) c.connamespace WHERE t.tgdeferrable AND t.tgrelid"
+		" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT relid FROM"
+		" pg_catalog.pg_partition_tree('ff.exposures')) OPERATOR(pg_catalog.||)"
+		" '{ff.assignments,ff.crossovers,ff.exposure_rollups}'::pg_catalog.regclass[])";
+	FfCaller caller = ff_enter_as_owner();
+	char *names;
+
+	ff_query(find, false, 0, NULL, NULL, NULL);
+	names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (names != NULL)
+		ff_run(psprintf("SET CONSTRAINTS %s IMMEDIATE", names));
+	ff_leave(&caller);
+}
+
+/* What is not there, or can't be had, is no row's fault. */
+void
+ff_prepare_landing(void)
+{
+	static const char *const tables[] = {"exposures", "assignments", "crossovers",
+										 "exposure_rollups"};
+
+	PreventCommandIfReadOnly("ff_flush_exposures()");
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		table_close(ff_open_own(tables[i], RowExclusiveLock), NoLock);
+	check_constraints_at_once();
+}
 
 static bool is_landing = false;
 

@@ -71,5 +71,58 @@ wait_for(q{SELECT buffered = 0 FROM ff.exposure_stats});
 is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id = 'w' || chr(252)}), '1', 'so does a worker whose database is set to another encoding');
 ask('ALTER DATABASE postgres RESET client_encoding');
 
+# ---------- rows that fail ----------
+ask(q{SET ff.allow_experiment_change = on; INSERT INTO ff.flags (key, type, default_value, rollout, experiment) SELECT k, 'boolean', 'false', '[{"variant": "on", "weight": 50}]', '{"active": true}'
+	FROM unnest(ARRAY['bad', 'worse']) k; ALTER TABLE ff.exposures ADD CONSTRAINT good CHECK (flag_key NOT IN ('bad', 'worse'))});
+ask(q{SELECT count(ff_bool(k, jsonb_build_object('user_id', 'u' || g))) FROM generate_series(1, 3000) g, unnest(ARRAY['bad', 'worse']) k;
+	SELECT ff_bool('exp', jsonb_build_object('user_id', 'good' || g)) FROM generate_series(1, 20) g});
+is(ask('SELECT ff_flush_exposures()'), '20', 'thousands of rows that fail don\'t keep another flag\'s from being written');
+is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id LIKE 'good%'}), '20', '... which are');
+is(ask(q{SELECT count(*) FROM ff.exposure_buffer WHERE flag_key IN ('bad', 'worse')}), '6000', '... and those stay');
+is(ask($books), 't', '... and the books are right');
+ask('ALTER TABLE ff.exposures DROP CONSTRAINT good');
+is(ask('SELECT ff_flush_exposures()'), '6000', '... and are written when they can be');
+ask(q{CREATE FUNCTION bad_last() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id ~ '^bad' THEN RAISE 'bad' USING ERRCODE = 'UE001'; END IF; RETURN NEW; END $$;
+	CREATE TRIGGER bad_last BEFORE INSERT ON ff.exposures FOR EACH ROW EXECUTE FUNCTION bad_last();
+	SELECT count(ff_bool('exp', jsonb_build_object('user_id', k || g))) FROM generate_series(1, 120) g, unnest(ARRAY['bad', 'fine']) k});
+is(ask('SELECT ff_flush_exposures()'), '120', 'many of one flag that fail, for a reason of the user\'s own, don\'t keep the others');
+is(ask(q{SELECT count(*) FROM ff.exposures WHERE user_id LIKE 'fine%'}), '120', '... which are written');
+for my $attempt (1 .. 10) { ask(qq{SELECT ff_bool('exp', '{"user_id": "beside$attempt"}') IS NOT NULL; SELECT ff_flush_exposures()}); }
+is(ask(q{SELECT count(*) FROM ff.exposure_buffer}), '0', '... and they are given up');
+note_users(q{'bad'});
+($code, $out, $error) = $node->psql('postgres', q{SELECT ff_flush_exposures()});
+like($error, qr/ERROR:  bad/, 'where nothing can be written it is an error');
+($code, $out, $error) = $node->psql('postgres', q{SELECT ff_flush_exposures()});
+is($code, 0, '... but not again for what is known to fail');
+like($error, qr/WARNING:  1 exposures could not be written: bad/, '... of which one is told');
+for my $attempt (1 .. 12) { $node->psql('postgres', q{SELECT ff_flush_exposures()}); }
+is(ask(q{SELECT user_id FROM ff.exposure_buffer}), 'bad', '... and which is kept as long as nothing else is written');
+
+# the worker is not put off by it
+$node->append_conf('postgresql.conf', 'ff.exposure_flush_interval = 200ms');
+$node->reload;
+sleep 3;
+my $errors = ask('SELECT errors FROM ff.exposure_stats');
+ok(comes_true(qq{SELECT errors > $errors + 4 FROM ff.exposure_stats}), 'the worker tries such a row as often as it flushes');
+note_users(q{'punctual'});
+wait_for(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'punctual'});
+is(ask(q{SELECT clock_timestamp() - exposed_at < interval '3 s' FROM ff.exposures WHERE user_id = 'punctual'}), 't', '... and writes others when it is time');
+$node->append_conf('postgresql.conf', 'ff.exposure_flush_interval = 1h');
+$node->reload;
+wait_for(q{SELECT current_setting('ff.exposure_flush_interval') = '1h'});
+ask('DROP TRIGGER bad_last ON ff.exposures; SELECT ff_flush_exposures()');
+
+# constraints that are deferred
+ask(q{CREATE TABLE people (id text COLLATE "C" PRIMARY KEY); INSERT INTO people SELECT DISTINCT user_id FROM ff.assignments; INSERT INTO people VALUES ('known');
+	ALTER TABLE ff.assignments ADD CONSTRAINT known FOREIGN KEY (user_id) REFERENCES people DEFERRABLE INITIALLY DEFERRED});
+note_users(q{'known', 'unknown'});
+is(ask('SELECT ff_flush_exposures()'), '1', 'a deferred constraint fails with the row that breaks it');
+is(ask(q{SELECT user_id FROM ff.exposure_buffer}), 'unknown', '... which stays');
+is(ask(q{SELECT count(*) FROM ff.assignments WHERE user_id = 'known'}), '1', '... and the other is written');
+ask(q{CREATE TABLE mine (id text REFERENCES people DEFERRABLE INITIALLY DEFERRED)});
+is(ask(q{BEGIN; INSERT INTO mine VALUES ('later'); SELECT ff_bool('exp', '{"user_id": "known"}') IS NOT NULL; SELECT ff_flush_exposures(); INSERT INTO people VALUES ('later'); COMMIT}), "t\n1",
+	'... and those of other tables are checked when they were to be');
+ask('ALTER TABLE ff.assignments DROP CONSTRAINT known; SELECT ff_flush_exposures()');
+
 $node->stop;
 done_testing();
