@@ -237,6 +237,8 @@ find_entry(int number, const FfCell *cell, int database, const FfExposure *expos
 			entry->database == database && entry->window == cell->window &&
 			entry->exposure.head_len == exposure->head_len &&
 			entry->exposure.user_len == exposure->user_len &&
+			entry->exposure.started == exposure->started &&
+			entry->exposure.counts == exposure->counts &&
 			text_equals(entry, text, identity_len(exposure)))
 			return entry;
 	}

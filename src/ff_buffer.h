@@ -4,7 +4,8 @@
  *
  * It is split into partitions by hash, each with a lock that is never held for longer than it takes
  * to find or make one entry, or to free some. An entry is one exposure of one window: of one
- * database, namespace, flag, variant and user, with a count. A database's window ends when it is
+ * database, namespace, flag, run of its experiment, variant and user, with a count; those that are
+ * none of the experiment's are apart. A database's window ends when it is
  * drained: its entries then wait in a list of their own until they are written down, while new ones
  * are made for the next window. So nobody who notes waits for anybody who writes.
  *
@@ -52,6 +53,7 @@ typedef struct FfExposure
 	uint16 user_len; /* 0: no user */
 	uint16 rule_len; /* 0: no rule, or one without an id */
 	uint8 reason;    /* ffe_reason */
+	uint8 counts; /* 1: of the experiment, which has its user now; 0: only noted, as mode "all" */
 } FfExposure;
 
 /* An exposure with its text, in the memory of a process. */

@@ -11,7 +11,7 @@
 #include "pgstat.h"
 
 #define BUFFER_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/ff_exposures.stat"
-#define BUFFER_MAGIC 0x66664501 /* grows with the format */
+#define BUFFER_MAGIC 0x66664502 /* grows with the format */
 
 /* A record, which the text follows. */
 typedef struct FfRecord
@@ -81,7 +81,7 @@ read_record(FILE *file, FfRecord *record, char *text)
 {
 	return fread(record, sizeof(*record), 1, file) == 1 &&
 		   ff_exposure_len(&record->exposure) <= FF_MAX_EXPOSURE_TEXT &&
-		   record->exposure.reason < FFE_REASON_COUNT &&
+		   record->exposure.reason < FFE_REASON_COUNT && record->exposure.counts <= 1 &&
 		   fread(text, ff_exposure_len(&record->exposure), 1, file) == 1;
 }
 

@@ -20,7 +20,7 @@ typedef enum FfSink
 /* What a row says of its user. */
 typedef enum FfStanding
 {
-	FF_SEEN,    /* nothing new, or there is no user */
+	FF_SEEN,    /* nothing new, or there is no user, or it is none of the experiment's */
 	FF_NEW,     /* his first variant */
 	FF_CROSSED, /* another than his first, and he was not seen in it before */
 	FF_RENEWED  /* his first variant in a later run of the experiment */

@@ -162,15 +162,16 @@ same_bytes(const char *a, const char *b, size_t len)
 
 static inline bool
 is_same(const FfPending *one, uint64 hash, const FfSubject *subject, const char *user,
-		size_t user_len)
+		size_t user_len, const ffe_result *result)
 {
 	const FfExposure *exposure = &one->note.exposure;
 
 	if (exposure->hash != hash || exposure->user_len != user_len ||
+		exposure->counts != result->exposed ||
 		!same_bytes(one->note.text + exposure->head_len, user, user_len))
 		return false;
 	return likely(one->subject == subject->serial) ||
-		   (exposure->head_len == subject->head_len &&
+		   (exposure->started == subject->started && exposure->head_len == subject->head_len &&
 			memcmp(one->note.text, subject->head, subject->head_len) == 0);
 }
 
@@ -189,18 +190,18 @@ compose(FfNote *note, uint64 hash, const FfSubject *subject, const char *user, s
 {
 	FfExposure *exposure = &note->exposure;
 	size_t len = rule_len(result);
-	int64 started = ffe_doc_experiment_start(result->doc);
 	char *end = note->text;
 
 	exposure->hash = hash;
 	exposure->count = 1;
 	exposure->time = GetCurrentStatementStartTimestamp();
-	exposure->started = started == INT64_MIN ? DT_NOBEGIN : started - FF_EPOCH_SHIFT;
+	exposure->started = subject->started;
 	exposure->version = ffe_doc_version(result->doc);
 	exposure->head_len = subject->head_len;
 	exposure->user_len = (uint16) user_len;
 	exposure->rule_len = (uint16) len;
 	exposure->reason = (uint8) result->reason;
+	exposure->counts = result->exposed;
 	end = (char *) memcpy(end, subject->head, subject->head_len) + subject->head_len;
 	end = (char *) memcpy(end, user, user_len) + user_len;
 	if (len > 0)
@@ -243,7 +244,7 @@ note_user(uint64 hash, const FfSubject *subject, const char *user, size_t user_l
 		FfPending *one = pending_at((entry & 0xffff) - 1);
 
 		if (entry == entry_for(hash, (entry & 0xffff) - 1) &&
-			likely(is_same(one, hash, subject, user, user_len)))
+			likely(is_same(one, hash, subject, user, user_len, result)))
 		{
 			one->note.exposure.count++;
 			return;
@@ -267,6 +268,7 @@ make_subject(FfSubject *subject, FfNamespace *space, uint32 id, const ffe_result
 {
 	static uint64 serial = 0;
 	const char *name = ff_cache_name(space);
+	int64 started = ffe_doc_experiment_start(result->doc);
 	size_t key_len, variant_len;
 	const char *key = ffe_set_key(ff_cache_set(space), id, &key_len);
 	const char *variant = ffe_result_variant(result, &variant_len);
@@ -276,6 +278,7 @@ make_subject(FfSubject *subject, FfNamespace *space, uint32 id, const ffe_result
 	end = put_part(end, variant, variant_len);
 	subject->head_len = (uint16) (end - subject->head);
 	subject->hash = XXH3_64bits(subject->head, subject->head_len);
+	subject->started = started == INT64_MIN ? DT_NOBEGIN : started - FF_EPOCH_SHIFT;
 	subject->serial = ++serial;
 	subject->variant = result->variant;
 	subject->contents = ff_contents;

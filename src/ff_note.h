@@ -7,6 +7,8 @@
 
 #include "ff.h"
 
+#include "datatype/timestamp.h"
+
 typedef enum FfExposureMode
 {
 	FF_EXPOSURES_OFF,
@@ -24,6 +26,7 @@ typedef struct FfSubject
 	int32 variant;
 	uint16 head_len;
 	uint64 hash;
+	TimestampTz started; /* of the experiment's run; DT_NOBEGIN: not said */
 	char head[FF_MAX_NAMESPACE + 1 + 2 * (FFE_MAX_KEY + 1)];
 } FfSubject;
 

@@ -141,7 +141,7 @@ compare_users(const FfRow *a, const FfRow *b)
 	return order != 0 ? order : strcmp(a->user_id, b->user_id);
 }
 
-/* By user, and the rows of one by time. */
+/* By user, and the rows of one by time; at the same time by run. */
 static int
 compare_rows(const void *x, const void *y)
 {
@@ -149,63 +149,115 @@ compare_rows(const void *x, const void *y)
 	const FfRow *b = y;
 	int order = compare_users(a, b);
 
-	if (order != 0 || a->exposure->time == b->exposure->time)
+	if (order == 0)
+		order = (a->exposure->time > b->exposure->time) - (a->exposure->time < b->exposure->time);
+	if (order != 0)
 		return order;
-	return a->exposure->time < b->exposure->time ? -1 : 1;
+	return (a->exposure->started > b->exposure->started) -
+		   (a->exposure->started < b->exposure->started);
 }
 
-/* Whether rows from first on, before row, have its variant. */
-static bool
-had_variant(const FfRow *first, const FfRow *row)
+/* What is known of a user while his rows are gone through. */
+typedef struct FfUser
 {
-	for (; first < row; first++)
+	char *assigned; /* his variant; NULL: none */
+	TimestampTz assigned_at;
+	FfRow *first; /* of his rows of this run */
+	bool renewed; /* what is in the tables was of a former run */
+} FfUser;
+
+static FfUser
+find_user(FfLookups *lookups, FfRow *first)
+{
+	FfUser user = {.first = first};
+	const TupleTableSlot *slot = lookups->assignments.slot;
+
+	if (first->user_id == NULL || !look_up_assignment(&lookups->assignments, first))
+		return user;
+	user.assigned = TextDatumGetCString(slot->tts_values[3]);
+	user.assigned_at = DatumGetTimestampTz(slot->tts_values[4]);
+	return user;
+}
+
+/* Whether a row is the first of a run that began after its user was assigned in another. */
+static bool
+begins_run(const FfUser *user, const FfRow *row)
+{
+	return user->assigned_at < row->exposure->started &&
+		   row->exposure->time >= row->exposure->started;
+}
+
+/* Whether a row comes late: it was before the run that its user has been assigned in since. */
+static bool
+is_of_former_run(const FfUser *user, const FfRow *row)
+{
+	return row->exposure->time < row->exposure->started &&
+		   user->assigned_at >= row->exposure->started;
+}
+
+/* Whether a row of this batch has said already that the user crossed over to row's variant. */
+static bool
+has_crossed(const FfUser *user, const FfRow *row)
+{
+	for (const FfRow *before = user->first; before < row; before++)
 	{
-		if (strcmp(first->variant_key, row->variant_key) == 0)
+		if (before->standing == FF_CROSSED && strcmp(before->variant_key, row->variant_key) == 0)
 			return true;
 	}
 	return false;
 }
 
-/*
- * The variant that a user was assigned before; NULL: none. Whatever was before a run of the
- * experiment began is none for an exposure of that run.
- */
-static char *
-find_assigned(FfLookups *lookups, const FfRow *row, bool *is_former)
+static void
+assign(FfUser *user, FfRow *row)
 {
-	TupleTableSlot *slot = lookups->assignments.slot;
-	TimestampTz assigned_at;
+	user->assigned = pstrdup(row->variant_key);
+	user->assigned_at = row->exposure->time;
+}
 
-	*is_former = false;
-	if (!look_up_assignment(&lookups->assignments, row))
-		return NULL;
-	assigned_at = DatumGetTimestampTz(slot->tts_values[4]);
-	*is_former =
-		assigned_at < row->exposure->started && row->exposure->time >= row->exposure->started;
-	return *is_former ? NULL : TextDatumGetCString(slot->tts_values[3]);
+/* All that was before is none for this run: what this batch says of it, and what is in the tables.
+ */
+static void
+assign_anew(FfUser *user, FfRow *row)
+{
+	for (FfRow *before = user->first; before < row; before++)
+		before->standing = FF_SEEN;
+	user->first = row;
+	user->renewed = true;
+	assign(user, row);
+}
+
+static FfStanding
+judge_row(FfLookups *lookups, FfUser *user, FfRow *row)
+{
+	if (user->assigned == NULL)
+	{
+		assign(user, row);
+		return FF_NEW;
+	}
+	if (begins_run(user, row))
+	{
+		assign_anew(user, row);
+		return FF_RENEWED;
+	}
+	if (is_of_former_run(user, row) || strcmp(user->assigned, row->variant_key) == 0 ||
+		has_crossed(user, row) || (!user->renewed && look_up_crossover(&lookups->crossovers, row)))
+		return FF_SEEN;
+	return FF_CROSSED;
 }
 
 /* The standings of one user's rows, from first to before end. */
 static void
 judge_user(FfLookups *lookups, FfRow *first, FfRow *end)
 {
-	bool is_former = false;
-	char *assigned = first->user_id == NULL ? NULL : find_assigned(lookups, first, &is_former);
+	FfUser user = find_user(lookups, first);
 
 	for (FfRow *row = first; row < end; row++)
 	{
 		row->standing = FF_SEEN;
-		if (row->user_id == NULL)
+		if (row->user_id == NULL || !row->exposure->counts)
 			continue;
-		if (assigned == NULL)
-		{
-			assigned = pstrdup(row->variant_key);
-			row->standing = is_former ? FF_RENEWED : FF_NEW;
-		}
-		else if (strcmp(assigned, row->variant_key) != 0 && !had_variant(first, row) &&
-				 (is_former || !look_up_crossover(&lookups->crossovers, row)))
-			row->standing = FF_CROSSED;
-		row->first_variant = assigned;
+		row->standing = judge_row(lookups, &user, row);
+		row->first_variant = user.assigned;
 	}
 }
 

@@ -124,5 +124,54 @@ is(ask(q{BEGIN; INSERT INTO mine VALUES ('later'); SELECT ff_bool('exp', '{"user
 	'... and those of other tables are checked when they were to be');
 ask('ALTER TABLE ff.assignments DROP CONSTRAINT known; SELECT ff_flush_exposures()');
 
+# ---------- what is none of the experiment's ----------
+ask(q{SET ff.allow_experiment_change = on; INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES
+	('part', 'boolean', 'false', '[{"variant": "on", "weight": 100}]', '{"active": true, "traffic": 40}')});
+my $part = q{SELECT count(ff_bool('part', jsonb_build_object('user_id', 'u' || g))) FROM generate_series(1, 100) g};
+my $users = ask("$part; SELECT count(*) FROM ff.exposure_buffer") =~ s/^.*\n//r;
+ok($users > 10 && $users < 90, 'some users take part');
+ask("SET ff.exposure_mode = 'all'; $part");
+is(ask(q{SELECT count(*), count(*) FILTER (WHERE evaluations = 2) FROM ff.exposure_buffer}), "100|$users", 'ff.exposure_mode = all notes the others, too');
+ask(q{UPDATE ff.flags SET enabled = false WHERE key = 'part'});
+ask("SET ff.exposure_mode = 'all'; $part");
+ask(q{UPDATE ff.flags SET enabled = true WHERE key = 'part'});
+is(ask(q{SELECT sum(evaluations), count(*) FROM ff.exposure_buffer}), 200 + $users . '|' . (100 + $users), '... and apart from those who do');
+$node->append_conf('postgresql.conf', q{ff.exposure_sink = 'memory'});
+$node->restart;
+$node->append_conf('postgresql.conf', q{ff.exposure_sink = 'table'});
+$node->reload;
+wait_for(q{SELECT current_setting('ff.exposure_sink') = 'table'});
+ask('SELECT ff_flush_exposures()');
+is(ask(q{SELECT count(*), count(DISTINCT variant_key) FROM ff.assignments WHERE flag_key = 'part'}), "$users|1", '... over a restart: only who takes part is assigned');
+is(ask(q{SELECT count(*) FROM ff.crossovers WHERE flag_key = 'part'}), '0', '... and nobody crosses over');
+is(ask(q{SELECT sum(evaluations), sum(unique_users) FROM ff.exposure_counts WHERE flag_key = 'part'}), 200 + $users . "|$users", '... while evaluations count');
+is(ask(q{SELECT sum(evaluations) FROM ff.exposures WHERE flag_key = 'part'}), 200 + $users, '... and are written');
+is(ask(q{SELECT recorded FROM ff_record_exposures('off', '[{"flag_key": "part", "variant_key": "off", "user_id": "reported", "reason": "KILL_SWITCH"}]');
+	SELECT count(*) FROM ff.assignments WHERE user_id = 'reported'}), "1\n0", 'who is reported as off by the kill switch is not assigned either');
+
+# ---------- a run that begins within a window ----------
+sub run_again
+{
+	my ($name, $change) = @_;
+	ask(qq{SET ff.allow_experiment_change = on; INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES
+		('$name', 'boolean', 'false', '[{"variant": "on", "weight": 50}]', '{"active": true}')});
+	my $show = qq{SELECT count(ff_bool('$name', jsonb_build_object('user_id', 'u' || g))) FROM generate_series(1, 50) g};
+	ask($show);
+	ask(qq{SET ff.allow_experiment_change = on; SELECT ff_update_flag('$name', jsonb_build_object('experiment', jsonb_build_object('active', true, 'started_at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) || '$change')});
+	ask($show);
+	is(ask(qq{SELECT count(*), sum(evaluations) FROM ff.exposure_buffer WHERE flag_key = '$name'}), '100|100', "$name: exposures of two runs are two");
+	ask('SELECT ff_flush_exposures()');
+	is(ask(qq{SELECT sum(users) FROM ff.sample_ratio WHERE flag_key = '$name'}), '50', '... and all users are of the new run');
+	is(ask(qq{SELECT count(*) FROM ff.crossovers WHERE flag_key = '$name'}), '0', '... in which nobody has crossed over');
+	is(ask(qq{SELECT count(*), count(DISTINCT user_id) FROM ff.assignments WHERE flag_key = '$name'}), '50|50', '... each assigned once');
+	is(ask(qq{SELECT sum(evaluations), sum(unique_users) FROM ff.exposure_counts WHERE flag_key = '$name'}), '100|50', '... and counted once');
+	return;
+}
+run_again('run', '{}');
+run_again('salted', '{"bucketing": {"salt": "another"}}');
+is(ask(q{SELECT recorded FROM ff_record_exposures('before', (SELECT jsonb_agg(jsonb_build_object('flag_key', 'salted', 'variant_key', v, 'user_id', 'u1', 'reason', 'ROLLOUT',
+	'exposed_at', '2020-01-01T00:00:00Z')) FROM unnest(ARRAY['on', 'off']) v)); SELECT count(*) FROM ff.crossovers WHERE flag_key = 'salted'}), "2\n0",
+	'what is reported of the time before the run is no crossover');
+
 $node->stop;
 done_testing();
