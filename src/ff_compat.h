@@ -66,6 +66,15 @@
 	index_beginscan(heap, index, snapshot, keys, 0)
 #endif
 
+/* 18 has done away with a parameter of ExecutorRun */
+#if PG_VERSION_NUM >= 180000
+#define FF_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count
+#define FF_RUN_ARGUMENTS query, direction, count
+#else
+#define FF_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define FF_RUN_ARGUMENTS query, direction, count, once
+#endif
+
 /* 18 has a magic block that names the module */
 #if PG_VERSION_NUM >= 180000
 #define FF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "ff", .version = FF_VERSION)

@@ -4,8 +4,9 @@
  *
  * A statement that evaluates for many users touches what is shared seldom: an exposure that it
  * has noted before is counted here. All of it goes to the buffer, by partition, when there is no
- * more room here, when a query or a transaction ends however it ends, and before this process looks
- * at the buffer. So nothing is here while no statement runs.
+ * more room here, when a query, a statement or a transaction ends however it ends, when a cursor
+ * has fetched, and before this process looks at the buffer. So nothing is here while no statement
+ * runs.
  *
  * What evaluation is done for a plan (estimates call STABLE functions) is not shown to anybody, and
  * not noted.
@@ -20,6 +21,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
+#include "tcop/utility.h"
 #include "utils/timestamp.h"
 
 #include "ff_buffer_private.h"
@@ -30,9 +32,12 @@ FfExposureMode ff_noting = FF_EXPOSURES_OF_EXPERIMENTS;
 
 static bool has_warned = false;
 static int planning = 0;
+static int running = 0; /* queries, one within the other */
 
 static planner_hook_type previous_planner = NULL;
+static ExecutorRun_hook_type previous_executor_run = NULL;
 static ExecutorEnd_hook_type previous_executor_end = NULL;
+static ProcessUtility_hook_type previous_utility = NULL;
 
 /* ---------- what this process has noted ---------- */
 
@@ -194,7 +199,7 @@ compose(FfNote *note, uint64 hash, const FfSubject *subject, const char *user, s
 
 	exposure->hash = hash;
 	exposure->count = 1;
-	exposure->time = GetCurrentStatementStartTimestamp();
+	exposure->time = ff_time_shown();
 	exposure->started = subject->started;
 	exposure->version = ffe_doc_version(result->doc);
 	exposure->head_len = subject->head_len;
@@ -351,6 +356,30 @@ plan(Query *parse, const char *query_string, int cursor_options, ParamListInfo p
 	return result;
 }
 
+/*
+ * A cursor's query runs for each FETCH, and ends when it is closed. What runs within another query
+ * may do so for each of its rows.
+ */
+static void
+executor_run(FF_RUN_PARAMETERS)
+{
+	running++;
+	PG_TRY();
+	{
+		if (previous_executor_run != NULL)
+			previous_executor_run(FF_RUN_ARGUMENTS);
+		else
+			standard_ExecutorRun(FF_RUN_ARGUMENTS);
+	}
+	PG_FINALLY();
+	{
+		running--;
+	}
+	PG_END_TRY();
+	if (running == 0)
+		ff_note_push();
+}
+
 static void
 executor_end(QueryDesc *query)
 {
@@ -359,6 +388,21 @@ executor_end(QueryDesc *query)
 	else
 		standard_ExecutorEnd(query);
 	ff_note_push();
+}
+
+/* DO and CALL evaluate without a query, too. */
+static void
+utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		QueryCompletion *qc)
+{
+	if (previous_utility != NULL)
+		previous_utility(statement, query, read_only, context, params, environment, dest, qc);
+	else
+		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
+								qc);
+	if (context == PROCESS_UTILITY_TOPLEVEL)
+		ff_note_push();
 }
 
 static void
@@ -377,6 +421,10 @@ ff_note_init(void)
 		return;
 	previous_planner = planner_hook;
 	planner_hook = plan;
+	previous_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
 	previous_executor_end = ExecutorEnd_hook;
 	ExecutorEnd_hook = executor_end;
 	RegisterXactCallback(transaction_end, NULL);

@@ -7,6 +7,7 @@
 
 #include "ff.h"
 
+#include "access/xact.h"
 #include "datatype/timestamp.h"
 
 typedef enum FfExposureMode
@@ -54,6 +55,13 @@ ff_is_noted(const ffe_result *result)
  * FF_SUBJECTS of the call site's, or NULL where it has none.
  */
 extern void ff_note(FfNamespace *space, uint32 id, const ffe_result *result, FfSubject *subjects);
+
+/* When what is shown now is shown: a procedure that commits has a transaction that began later. */
+static inline TimestampTz
+ff_time_shown(void)
+{
+	return Max(GetCurrentStatementStartTimestamp(), GetCurrentTransactionStartTimestamp());
+}
 
 /* Brings what this process has noted into the buffer. */
 extern void ff_note_push(void);

@@ -173,5 +173,25 @@ is(ask(q{SELECT recorded FROM ff_record_exposures('before', (SELECT jsonb_agg(js
 	'exposed_at', '2020-01-01T00:00:00Z')) FROM unnest(ARRAY['on', 'off']) v)); SELECT count(*) FROM ff.crossovers WHERE flag_key = 'salted'}), "2\n0",
 	'what is reported of the time before the run is no crossover');
 
+# ---------- statements in a transaction that stays open ----------
+$session = Ff::session($node);
+my $seen = q{SELECT buffered FROM ff.exposure_stats};
+sub shown { my ($sql) = @_; ask('SELECT ff_flush_exposures()'); $session->do($_) for @$sql; return ask($seen); }
+is(shown([ 'BEGIN', q{DECLARE c CURSOR FOR SELECT ff_bool('exp', jsonb_build_object('user_id', 'c' || g)) FROM generate_series(1, 1000) g}, 'MOVE 500 IN c' ]), 500,
+	'what an open cursor has fetched is in the books');
+is(shown([ 'FETCH 20 FROM c' ]), 20, '... each time');
+is(shown([ q{DO $$ DECLARE v boolean; BEGIN FOR i IN 1 .. 40 LOOP v := ff_bool('exp', jsonb_build_object('user_id', 'd' || i)); END LOOP; END $$} ]), 40,
+	'what a DO block has shown is, too');
+$session->do('ROLLBACK');
+ask(q{CREATE PROCEDURE show() LANGUAGE plpgsql AS $$ DECLARE v boolean; BEGIN FOR i IN 1 .. 30 LOOP v := ff_bool('exp', jsonb_build_object('user_id', 'p' || i)); END LOOP; END $$});
+is(shown([ 'BEGIN', 'CALL show()' ]), 30, '... and a procedure');
+$session->do('ROLLBACK');
+$session->disconnect;
+
+# ---------- times ----------
+ask(q{DO $$ DECLARE v boolean; BEGIN FOR i IN 1 .. 3 LOOP v := ff_bool('exp', jsonb_build_object('user_id', 'timed' || i)); PERFORM pg_sleep(0.1); COMMIT; END LOOP; END $$});
+is(ask(q{SELECT ff_flush_exposures(); SELECT count(*) FROM (SELECT exposed_at - lag(exposed_at) OVER (ORDER BY user_id) AS step FROM ff.exposures WHERE user_id LIKE 'timed%') t
+	WHERE step >= interval '100 ms'}) =~ /\n2$/, 1, 'a block that commits shows at the time of its transactions');
+
 $node->stop;
 done_testing();
