@@ -508,6 +508,8 @@ ff_flush(bool with_failed)
 
 	if (!ff_buffer_exists() || RecoveryInProgress() || ff_exposure_sink == FF_SINK_MEMORY)
 		return 0;
+	if (ff_exposure_sink == FF_SINK_TABLE)
+		ff_check_isolation("ff_flush_exposures()");
 	ff_check_not_landing();
 	ff_note_push();
 	ff_lock_flush(get_extension_oid("ff", false));

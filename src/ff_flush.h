@@ -78,9 +78,10 @@ extern void ff_judge(FfRow *rows, uint32 count);
 extern int64 ff_take_exposure_ids(uint32 count);
 
 /* The sinks: the rows become what they are there, or an error. A file takes as many as it likes. */
-extern void ff_land(FfRow *rows, uint32 count); /* ff_land.c */
-extern void ff_prepare_landing(void);           /* an error where they can't land at all */
-extern void ff_check_not_landing(void);         /* an error within ff_land */
+extern void ff_land(FfRow *rows, uint32 count);       /* ff_land.c */
+extern void ff_check_isolation(const char *function); /* an error where the snapshot is fixed */
+extern void ff_prepare_landing(void);                 /* an error where they can't land at all */
+extern void ff_check_not_landing(void);               /* an error within ff_land */
 extern uint32 ff_write_lines(const FfRow *rows, uint32 count); /* ff_lines.c: how many of them */
 
 #pragma GCC visibility pop

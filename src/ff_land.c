@@ -9,6 +9,7 @@
 #include "ff_spi.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
@@ -368,6 +369,19 @@ check_constraints_at_once(void)
 	if (names != NULL)
 		ff_run(psprintf("SET CONSTRAINTS %s IMMEDIATE", names));
 	ff_leave(&caller);
+}
+
+/*
+ * What others have flushed meanwhile has to be seen, by ff_judge as by statements: a snapshot that
+ * stays the same would have users assigned twice.
+ */
+void
+ff_check_isolation(const char *function)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("%s needs a transaction that is READ COMMITTED", function),
+						errhint("Begin it with BEGIN ISOLATION LEVEL READ COMMITTED.")));
 }
 
 /* What is not there, or can't be had, is no row's fault. */

@@ -8,6 +8,7 @@
  * caller's transaction: who has to wait for another with the same number sees what became of that.
  */
 #include "ff_flush.h"
+#include "ff_note.h"
 #include "ff_spi.h"
 #include "ff_write.h"
 
@@ -141,7 +142,7 @@ read_number(const ffe_node *element, const FfPlace *place, int64 otherwise, int6
 static TimestampTz
 read_time(const ffe_node *element, const FfPlace *place)
 {
-	TimestampTz now = GetCurrentStatementStartTimestamp();
+	TimestampTz now = ff_time_shown();
 	ffe_node node = optional(element, place);
 	int64 time;
 
@@ -351,6 +352,8 @@ write_report(const FfReport *report)
 static bool
 record_report(const char *batch_id, const FfReport *report)
 {
+	if (ff_exposure_sink == FF_SINK_TABLE)
+		ff_check_isolation("ff_record_exposures()");
 	ff_lock_flush(get_extension_oid("ff", false));
 	if (!keep_batch(batch_id, report->count))
 		return false;

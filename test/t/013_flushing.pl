@@ -173,6 +173,23 @@ is(ask(q{SELECT recorded FROM ff_record_exposures('before', (SELECT jsonb_agg(js
 	'exposed_at', '2020-01-01T00:00:00Z')) FROM unnest(ARRAY['on', 'off']) v)); SELECT count(*) FROM ff.crossovers WHERE flag_key = 'salted'}), "2\n0",
 	'what is reported of the time before the run is no crossover');
 
+# ---------- isolation levels ----------
+note_users(q{'isolated'});
+for my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	($code, $out, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN ISOLATION LEVEL $level; SELECT ff_flush_exposures()");
+	like($error, qr/ERROR:  25001: ff_flush_exposures\(\) needs a transaction that is READ COMMITTED\n.*HINT:  Begin it with/s, "no flush at $level");
+	($code, $out, $error) = $node->psql('postgres', qq{\\set VERBOSITY verbose\nBEGIN ISOLATION LEVEL $level; SELECT ff_record_exposures('i', '[]')});
+	like($error, qr/ERROR:  25001: ff_record_exposures\(\) needs a transaction that is READ COMMITTED/, '... and no report');
+}
+ask(q{ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'; ALTER DATABASE postgres SET default_transaction_read_only = on});
+$old = ask('SELECT worker_pid FROM ff.exposure_stats');
+ask(qq{SELECT pg_terminate_backend($old)});
+wait_for(qq{SELECT worker_pid <> $old FROM ff.exposure_stats});
+ask(q{SELECT ff_bool('exp', '{"user_id": "serial"}'); SELECT pg_terminate_backend(worker_pid) FROM ff.exposure_stats});
+ok(comes_true(q{SELECT count(*) = 1 FROM ff.exposures WHERE user_id = 'serial'}), 'whatever the database is set to, its worker writes');
+ask(q{SET default_transaction_read_only = off; ALTER DATABASE postgres RESET default_transaction_isolation; ALTER DATABASE postgres RESET default_transaction_read_only});
+
 # ---------- statements in a transaction that stays open ----------
 $session = Ff::session($node);
 my $seen = q{SELECT buffered FROM ff.exposure_stats};
