@@ -238,7 +238,7 @@ find_entry(int number, const FfCell *cell, int database, const FfExposure *expos
 			entry->exposure.head_len == exposure->head_len &&
 			entry->exposure.user_len == exposure->user_len &&
 			entry->exposure.started == exposure->started &&
-			entry->exposure.counts == exposure->counts &&
+			entry->exposure.exposed == exposure->exposed &&
 			text_equals(entry, text, identity_len(exposure)))
 			return entry;
 	}
@@ -672,6 +672,13 @@ ff_buffer_list(int database, void (*put)(void *arg, const FfExposure *exposure, 
 		char *copies, *end;
 
 		LWLockAcquire(partition->lock, LW_SHARED);
+
+		/* the place was released, and may be another's: as in add_to_partition */
+		if (OidIsValid(MyDatabaseId) && ff_database(database)->oid != MyDatabaseId)
+		{
+			LWLockRelease(partition->lock);
+			return;
+		}
 		copies = palloc_extended(list_size(&cell->drained) + list_size(&cell->fresh) + 1,
 								 MCXT_ALLOC_HUGE);
 		end = copy_list(&cell->fresh, copy_list(&cell->drained, copies));

@@ -53,7 +53,7 @@ typedef struct FfExposure
 	uint16 user_len; /* 0: no user */
 	uint16 rule_len; /* 0: no rule, or one without an id */
 	uint8 reason;    /* ffe_reason */
-	uint8 counts; /* 1: of the experiment, which has its user now; 0: only noted, as mode "all" */
+	uint8 exposed;   /* 1: by the experiment; 0: noted because all is, and counts no user */
 } FfExposure;
 
 /* An exposure with its text, in the memory of a process. */

@@ -81,7 +81,7 @@ read_record(FILE *file, FfRecord *record, char *text)
 {
 	return fread(record, sizeof(*record), 1, file) == 1 &&
 		   ff_exposure_len(&record->exposure) <= FF_MAX_EXPOSURE_TEXT &&
-		   record->exposure.reason < FFE_REASON_COUNT && record->exposure.counts <= 1 &&
+		   record->exposure.reason < FFE_REASON_COUNT && record->exposure.exposed <= 1 &&
 		   fread(text, ff_exposure_len(&record->exposure), 1, file) == 1;
 }
 

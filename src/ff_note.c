@@ -172,7 +172,7 @@ is_same(const FfPending *one, uint64 hash, const FfSubject *subject, const char 
 	const FfExposure *exposure = &one->note.exposure;
 
 	if (exposure->hash != hash || exposure->user_len != user_len ||
-		exposure->counts != result->exposed ||
+		exposure->exposed != result->exposed ||
 		!same_bytes(one->note.text + exposure->head_len, user, user_len))
 		return false;
 	return likely(one->subject == subject->serial) ||
@@ -206,7 +206,7 @@ compose(FfNote *note, uint64 hash, const FfSubject *subject, const char *user, s
 	exposure->user_len = (uint16) user_len;
 	exposure->rule_len = (uint16) len;
 	exposure->reason = (uint8) result->reason;
-	exposure->counts = result->exposed;
+	exposure->exposed = result->exposed;
 	end = (char *) memcpy(end, subject->head, subject->head_len) + subject->head_len;
 	end = (char *) memcpy(end, user, user_len) + user_len;
 	if (len > 0)

@@ -201,7 +201,7 @@ read_element(const ffe_node *element, uint32 i, FfRow *row, FfExposure *exposure
 	row->user_id = read_user(element, &(FfPlace){i, "user_id"});
 	row->rule_id = read_string(element, &(FfPlace){i, "rule_id"}, FFE_MAX_KEY);
 	exposure->reason = read_reason(element, &(FfPlace){i, "reason"});
-	exposure->counts =
+	exposure->exposed =
 		exposure->reason != FFE_KILL_SWITCH && exposure->reason != FFE_PREREQUISITE_FAILED;
 	exposure->time = read_time(element, &(FfPlace){i, "exposed_at"});
 	exposure->version =

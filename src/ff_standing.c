@@ -254,7 +254,7 @@ judge_user(FfLookups *lookups, FfRow *first, FfRow *end)
 	for (FfRow *row = first; row < end; row++)
 	{
 		row->standing = FF_SEEN;
-		if (row->user_id == NULL || !row->exposure->counts)
+		if (row->user_id == NULL || !row->exposure->exposed)
 			continue;
 		row->standing = judge_row(lookups, &user, row);
 		row->first_variant = user.assigned;
