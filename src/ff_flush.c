@@ -445,21 +445,31 @@ count_attempts(const FfBatch *batch)
 	ff_unpin();
 }
 
-/* Of rows that are known to fail nobody is told again and again. */
+/* That rows fail which are known to is not written to the log again and again. */
 static void
 report_failed(const FfBatch *batch)
 {
-	int level = batch->done > 0 ? LOG : IsBackgroundWorker ? DEBUG1 : WARNING;
+	uint32 left = batch->count - (uint32) batch->done;
+	bool is_worker = MyBackendType == B_BG_WORKER;
+	bool is_new = batch->done > 0 || batch->fresh > 0;
 
 	ff_note_flush_error(batch->error->message);
-	ereport(level,
+	ereport(is_new      ? LOG
+			: is_worker ? DEBUG1
+						: WARNING,
 			(errcode(batch->error->sqlerrcode),
-			 errmsg("%u exposures could not be written: %s", batch->failed_count,
-					batch->error->message),
-			 errdetail("Each is given up after %d attempts, those that others were written in.",
+			 errmsg_plural("%u exposure could not be written: %s",
+						   "%u exposures could not be written: %s", left, left,
+						   batch->error->message),
+			 errdetail("One that fails alone is given up after %d attempts in which others were "
+					   "written.",
 					   FF_MAX_ATTEMPTS)));
 }
 
+/*
+ * That nothing could be written is an error for who asked for it. The worker goes on as if it had
+ * been: what comes next, and is not broken, has to wait for its time and no longer.
+ */
 static void
 flush_to_table(FfBatch *batch)
 {
@@ -468,13 +478,13 @@ flush_to_table(FfBatch *batch)
 
 	ff_prepare_landing();
 	write_rows(batch);
-	count_attempts(batch);
 	if (batch->done > 0)
 		remember(batch, began);
-	else if (batch->fresh > 0)
-		ReThrowError(batch->error);
-	if (batch->error == NULL)
+	if (batch->done == batch->count)
 		return;
+	count_attempts(batch);
+	if (batch->done == 0 && batch->fresh > 0 && MyBackendType != B_BG_WORKER)
+		ReThrowError(batch->error);
 	report_failed(batch);
 	lost = ff_buffer_give_up(&batch->claim);
 	if (lost > 0)

@@ -55,7 +55,8 @@ extern void ff_flush_init(void);
  * Writes this database's exposures down and returns how many rows that were; what is written to
  * tables is when the transaction commits. 0 where there is nothing, on a standby, and where they
  * are kept in memory. Rows that fail while others don't stay behind, and so do those that are known
- * to fail; any other failure is an error, and everything stays.
+ * to fail; for the worker any whose fault it may be. Any other failure is an error, and everything
+ * stays.
  */
 extern int64 ff_flush(bool with_failed);
 
