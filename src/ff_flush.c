@@ -267,6 +267,14 @@ mark_written(const FfBatch *batch, uint32 from, uint32 to)
 
 /* ---------- the table sink ---------- */
 
+/* A quota and a limit for files have no code of their own, as a full disk has. */
+static bool
+is_out_of_quota(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_INTERNAL_ERROR &&
+		   (error->saved_errno == EDQUOT || error->saved_errno == EFBIG);
+}
+
 /*
  * Whether an error says that nothing can be written now, whatever is in a row. A trigger may raise
  * anything for one row: what is taken for the rows' fault and isn't costs time, and nothing else,
@@ -286,7 +294,7 @@ is_of_server(const ErrorData *error)
 			return true;
 		default:
 			return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-				   error->sqlerrcode == ERRCODE_OBJECT_IN_USE;
+				   error->sqlerrcode == ERRCODE_OBJECT_IN_USE || is_out_of_quota(error);
 	}
 }
 
