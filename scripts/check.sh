@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
-sections=(format sql engine sanitize build pgtap isolation tap readme)
+sections=(format sql engine sanitize bridge build pgtap isolation tap readme)
 strict="-Wall -Wextra -Werror -Wno-unused-parameter" # the server's headers have unused parameters
 passed=0
 failed=()
@@ -75,6 +75,12 @@ check_sanitize()
 	make -s -C test/engine check-sanitize
 }
 
+check_bridge()
+{
+	make -s -C test/bridge check
+	make -s -C test/bridge check-sanitize
+}
+
 # ---------- sections with a server ----------
 
 # A copy of the sources, built strictly, in a server of its own. It is called where a failure must
@@ -86,7 +92,9 @@ build_copy()
 	tree_config=$(scripts/install-tree.sh "$work/tree") || return 1
 	export PG_CONFIG=$tree_config
 	if ! make -s -C "$work/source" with_llvm=no FF_CFLAGS="$strict" >"$work/build.log" 2>&1 ||
-		! make -s -C "$work/source" install with_llvm=no >>"$work/build.log" 2>&1; then
+		! make -s -C "$work/source" install with_llvm=no >>"$work/build.log" 2>&1 ||
+		! make -s -C "$work/source/sse-bridge" CFLAGS="-O2 -g -Werror" >>"$work/build.log" 2>&1 ||
+		! make -s -C "$work/source/test/bridge" load >>"$work/build.log" 2>&1; then
 		cat "$work/build.log"
 		return 1
 	fi

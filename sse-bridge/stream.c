@@ -14,7 +14,7 @@
 #include "catchup.h"
 #include "log.h"
 
-#define WAIT_FOR_HEAD 5           /* seconds, for an event of a bridge that is ahead */
+#define LONGEST_WAIT 5            /* seconds, for the log, or an event of a bridge that is ahead */
 #define SEND_AT_ONCE (256 * 1024) /* bytes, before others have their turn */
 
 typedef enum stream_phase
@@ -355,13 +355,29 @@ blob_of(const stream *one, const ring *events)
 	return result;
 }
 
+/* Tries again from time to time, but no longer than a client wants to be without anything. */
+static void
+wait_a_while(stream *one)
+{
+	if (one->phase != PHASE_WAITING || one->deadline == 0)
+		one->deadline = seconds() + LONGEST_WAIT;
+	one->phase = PHASE_WAITING;
+	if (seconds() >= one->deadline)
+		begin_with_snapshot(one);
+}
+
 static void
 take_part(void *arg, const catchup_part *part)
 {
 	stream *one = arg;
 
 	one->catchup = NULL;
-	if (part == NULL || !part->is_known || (part->last.id == one->since.id && !one->is_resuming))
+	if (part == NULL)
+	{
+		wait_a_while(one);
+		return;
+	}
+	if (!part->is_known || (part->last.id == one->since.id && !one->is_resuming))
 	{
 		/* the log doesn't have it, or has lost what comes after: that would never end */
 		begin_with_snapshot(one);
@@ -395,22 +411,16 @@ catch_up(stream *one)
 {
 	bridge *bridge = bridge_of(one);
 
-	one->phase = PHASE_CATCHING_UP;
-	if (hub_head(one->view->hub).id - one->since.id <= bridge->config.catch_up)
-		one->catchup = catchup_join(bridge, one->view, one->since, take_part, one);
+	if (hub_head(one->view->hub).id - one->since.id > bridge->config.catch_up)
+	{
+		begin_with_snapshot(one);
+		return;
+	}
+	one->catchup = catchup_join(bridge, one->view, one->since, take_part, one);
 	if (one->catchup == NULL)
-		begin_with_snapshot(one);
-}
-
-/* An event above our head comes from a bridge that is ahead of us: we are going to have it, too. */
-static void
-wait_for_head(stream *one)
-{
-	if (one->phase != PHASE_WAITING || one->deadline == 0)
-		one->deadline = seconds() + WAIT_FOR_HEAD;
-	one->phase = PHASE_WAITING;
-	if (seconds() >= one->deadline)
-		begin_with_snapshot(one);
+		wait_a_while(one);
+	else
+		one->phase = PHASE_CATCHING_UP;
 }
 
 /*
@@ -428,7 +438,8 @@ begin(stream *one)
 	if (one->since.id == UINT64_MAX || (one->since.id == 0 && hub_head(hub).id > 0))
 		begin_with_snapshot(one);
 	else if (one->since.id > hub_head(hub).id)
-		wait_for_head(one);
+		wait_a_while(
+			one); /* a bridge that is ahead of us told it, and we are going to have it, too */
 	else if (one->is_resuming && !hub_knows(hub, one->since.id, &hash))
 		catch_up(one);
 	else if (one->is_resuming && hash != one->since.hash)
@@ -621,7 +632,7 @@ tick(stream *one, const config *config, uint32_t now)
 
 	if (is_over(one, config, now, &why))
 		end_stream(one, why);
-	else if (one->phase == PHASE_WAITING && one->deadline != 0 && now >= one->deadline)
+	else if (one->phase == PHASE_WAITING)
 		begin(one);
 	else if (is_idle(one) && now - one->last_sent >= config->keepalive / 1000 &&
 			 write_some(one, ":\n\n", 3) % 3 != 0)
