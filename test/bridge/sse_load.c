@@ -22,7 +22,8 @@
  *		p50_ms, p99_ms, max_ms	from the time that is in an event ("t=<microseconds>") to its
  *					reception by the last client that has it
  *
- * and then "event number hash" for each number, so that the log can be compared with it.
+ * then each client that is behind, and "event number hash" for each number, so that the log can be
+ * compared with it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -459,6 +460,12 @@ report(void)
 		   missing, repeated, backward, conflicts, snapshots, reconnects, deliveries, cuts,
 		   count_behind());
 	report_latency();
+	for (unsigned i = 0; i < client_count; i++)
+	{
+		if (!clients[i].is_stalled && clients[i].number < until)
+			printf("client %u at %s, state %d, address %u\n", i, clients[i].last,
+				   (int) clients[i].state, clients[i].address);
+	}
 	for (size_t i = 0; i < MOST_EVENTS; i++)
 	{
 		if (events[i].has_hash)

@@ -17,7 +17,7 @@ my $seed = $ENV{FF_BRIDGE_SEED} // int(rand(2**31));
 srand($seed);
 note("seed $seed");
 
-my $node = Ff::cluster('streams');
+my $node = Ff::cluster('streams', 'max_connections = 60');
 $node->safe_psql('postgres', q{
 	INSERT INTO ff.flags (key, type, default_value)
 	SELECT 'flag-' || i, 'boolean', 'false' FROM generate_series(1, 20) i});
@@ -36,11 +36,11 @@ sub writer
 	return $pid if $pid;
 	my $stop = 0;
 	local $SIG{TERM} = sub { $stop = 1 };
-	while (!$stop)
+	until ($stop || getppid() == 1)
 	{
 		eval {
 			my $session = Ff::session($node);
-			until ($stop)
+			until ($stop || getppid() == 1)
 			{
 				$session->do(q{UPDATE ff.flags SET description = 't=' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 					WHERE key = 'flag-' || (1 + floor(random() * 20)::int)});
@@ -80,7 +80,8 @@ waitpid $writer, 0;
 my $head = head();
 my $found = $load->finish($head);
 note(join ', ', "$head events", map { "$_ $happened{$_}" } sort keys %happened);
-note(join ', ', map { "$_ $found->{$_}" } grep { $_ ne 'events' } sort keys %$found);
+note(join ', ', map { "$_ $found->{$_}" } grep { !ref $found->{$_} } sort keys %$found);
+diag($_) for @{ $found->{late} };
 is($found->{behind}, 0, 'every client has come to the end');
 is($found->{missing}, 0, 'no event is missing');
 is($found->{repeated}, 0, 'none comes twice');

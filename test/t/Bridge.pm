@@ -183,18 +183,20 @@ sub DESTROY { my ($self) = @_; local $?; $self->{run}->kill_kill; return }
 
 package Bridge::Load;
 
-# Has it end when all have seen an event; returns what it found: names with values, and {events}.
+# Has it end when all have seen an event; returns what it found: names with values, {events}, and who
+# was {late}.
 sub finish
 {
 	my ($self, $until) = @_;
 	$self->{in} .= "until $until\n";
 	$self->{run}->pump while length $self->{in};
 	$self->{run}->finish;
-	my %found = (events => {});
+	my %found = (events => {}, late => []);
 	for (split /\n/, $self->{out})
 	{
 		$found{$1} = $2 if /^(\w+)=(.*)$/;
 		$found{events}{$1} = $2 if /^event (\d+) (\w+)$/;
+		push @{ $found{late} }, $_ if /^client/;
 	}
 	return \%found;
 }
