@@ -123,10 +123,22 @@ void
 api_stream(api_call *call)
 {
 	const char *keys, *prefix, *last;
-	view *view = api_view(call);
+	view *view;
 
-	if (view == NULL || !api_query(call, "keys", &keys) || !api_query(call, "prefix", &prefix) ||
+	if (!api_query(call, "keys", &keys) || !api_query(call, "prefix", &prefix) ||
 		!api_query(call, "last_event_id", &last))
+		return;
+
+	/* 503 would be the end for a browser that comes back to a bridge that has just started */
+	if (!hub_is_loaded(call->bridge->hub))
+	{
+		call->bridge->metrics.requests[call->route][2]++;
+		stream_put_off(call->bridge, call->request);
+		free(call);
+		return;
+	}
+	view = api_view(call);
+	if (view == NULL)
 		return;
 	if (http_header(call->request, "Last-Event-ID") != NULL)
 		last = http_header(call->request, "Last-Event-ID");

@@ -496,16 +496,31 @@ random_between(unsigned least, unsigned most)
 	return least + (most > least ? (unsigned) random() % (most - least + 1) : 0);
 }
 
+/* What every answer of a stream says. */
+static void
+add_headers(http_request *request)
+{
+	http_add_header(request, "Cache-Control", "no-cache, no-transform");
+	http_add_header(request, "X-Accel-Buffering", "no");
+}
+
 /* A browser takes any other status than 200 for the end, and comes back at the time it was told. */
+static void
+send_away(http_request *request, unsigned least, unsigned most)
+{
+	char body[64];
+
+	snprintf(body, sizeof(body), "retry: %u\n\n", random_between(least, most));
+	http_reply(request, 200, "text/event-stream", body, strlen(body));
+}
+
 static void
 shed(bridge *bridge, http_request *request)
 {
-	char body[64];
 	unsigned most = bridge->config.retry_most;
 
 	bridge->metrics.streams_ended[STREAM_ENDED_SHED]++;
-	snprintf(body, sizeof(body), "retry: %u\n\n", random_between(most * 2, most * 6));
-	http_reply(request, 200, "text/event-stream", body, strlen(body));
+	send_away(request, most * 2, most * 6);
 }
 
 static uint32_t
@@ -551,8 +566,7 @@ stream_open(bridge *bridge, http_request *request, view *view, const char *last,
 {
 	stream *one = NULL;
 
-	http_add_header(request, "Cache-Control", "no-cache, no-transform");
-	http_add_header(request, "X-Accel-Buffering", "no");
+	add_headers(request);
 	if (bridge->metrics.streams < bridge->config.max_streams && !bridge->is_draining)
 		one = make_stream(bridge, view, last);
 	if (one == NULL || !make_filter(keys, prefix, &one->filter) || !add_to_view(view, one))
@@ -572,6 +586,13 @@ stream_open(bridge *bridge, http_request *request, view *view, const char *last,
 		end_stream(one, STREAM_ENDED_BY_CLIENT);
 	else
 		begin(one);
+}
+
+void
+stream_put_off(bridge *bridge, http_request *request)
+{
+	add_headers(request);
+	send_away(request, bridge->config.retry_least, bridge->config.retry_most);
 }
 
 /* ---------- from time to time ---------- */

@@ -16,6 +16,9 @@ typedef struct stream stream;
 extern void stream_open(bridge *bridge, http_request *request, view *view, const char *last,
 						const char *keys, const char *prefix);
 
+/* The same while nothing is loaded yet: the client is told to come back soon. */
+extern void stream_put_off(bridge *bridge, http_request *request);
+
 /* Sends what there is, as far as the socket takes it. The stream may be gone after. */
 extern void stream_send(stream *one);
 
