@@ -167,11 +167,24 @@ check_isolation()
 	}
 }
 
+# What npm brings for tests with clients of the bridge: of the versions, and with the checksums, in
+# package-lock.json. No package runs a script of its own here.
+install_clients()
+{
+	(cd "$work/source/test/clients" &&
+		quietly npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier) || {
+		say "npm can't install what test/clients needs"
+		return 1
+	}
+	chmod -R go+rX "$work/source/test/clients"
+}
+
 # The server's own test library makes clusters as it needs them, and doesn't run as root.
 check_tap()
 {
 	local user pgxs
 	build
+	install_clients
 	user=$(server_user)
 	pgxs=$("$tree_config" --pkglibdir)/pgxs
 	mkdir -p "$work/tap"

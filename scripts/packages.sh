@@ -17,7 +17,8 @@ set -euo pipefail
 build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev curl libpq-dev libevent-dev
 	libhttp-parser-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsystemd-dev uthash-dev)
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
-	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind)
+	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind
+	nodejs npm chromium)
 bench_packages=(valgrind libjansson-dev)
 majors_packages=(git debootstrap)
 
@@ -66,15 +67,13 @@ list_packages()
 	done
 }
 
+# What is installed by name, or provided by what is: node's own package of nodejs has npm in it.
 missing_packages()
 {
-	local package
-	for package in $(list_packages "$@" | sort -u); do
-		# one line for each architecture that it is installed for
-		# shellcheck disable=SC2016 # the ${...} is dpkg-query's
-		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
-			say "$package"
-	done
+	# shellcheck disable=SC2016 # the ${...} is dpkg-query's
+	comm -23 <(list_packages "$@" | sort -u) \
+		<(dpkg-query -W -f '${db:Status-Status} ${Package}, ${Provides}\n' | sed -n 's/^installed //p' |
+			tr ',' '\n' | sed 's/ *(.*//; s/^ *//' | sort -u)
 }
 
 # There is no apt. What is there may do all the same; only the compiler can tell.

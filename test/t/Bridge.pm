@@ -30,7 +30,7 @@ sub new
 {
 	my ($class, $node, %arguments) = @_;
 	my $self = bless {
-		port => PostgreSQL::Test::Cluster::get_free_port(),
+		port => $arguments{port} // PostgreSQL::Test::Cluster::get_free_port(),
 		database => $arguments{database} // ('host=' . $node->host . ' port=' . $node->port . ' dbname=postgres'),
 		options => $arguments{options} // [],
 		log => $PostgreSQL::Test::Utils::log_path . '/bridge-' . $node->name . '-' . int(rand(1e9)) . '.log',
