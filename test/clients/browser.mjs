@@ -1,6 +1,6 @@
 // test/clients/browser.mjs BRIDGE: Chromium on a page whose text follows a flag by the stream.
 // Tells each text that the page shows, each time that it is loaded, and each request for the
-// stream. The line "connections" has it try how many streams one page can have of the bridge.
+// stream. The lines "open seven" and "close one" try how many streams a page can have of the bridge.
 
 import { startChromium } from './chromium.mjs';
 import { listen, tell } from './lines.mjs';
@@ -34,23 +34,32 @@ async function openPage() {
 }
 
 // A page of the bridge's own origin, for there is no other that may read its answers.
-async function tryConnections() {
+async function openSeven() {
 	const page = await browser.newPage();
 	await page.goto(new URL('/healthz', bridge).href);
 	await page.evaluate(() => {
 		globalThis.sources = Array.from({ length: 7 }, (_, i) => new EventSource(`/stream?keys=k${i}`));
-		globalThis.opened = () => globalThis.sources.filter((source) => source.readyState === 1).length;
+		globalThis.states = () => globalThis.sources.map((source) => source.readyState).sort().join(' ');
 	});
-	await page.waitForFunction(() => globalThis.opened() === 6);
+	await page.waitForFunction(() => globalThis.states() === '0 1 1 1 1 1 1');
 	tell('six');
-	await page.evaluate(() => globalThis.sources.find((source) => source.readyState === 1).close());
-	await page.waitForFunction(() => globalThis.opened() === 6);
-	tell('seventh', { states: await page.evaluate(() => globalThis.sources.map((s) => s.readyState).sort()) });
-	await page.close();
+	return page;
 }
 
+async function closeOne(page) {
+	await page.evaluate(() => globalThis.sources.find((source) => source.readyState === 1).close());
+	await page.waitForFunction(() => globalThis.states() === '1 1 1 1 1 1 2');
+	tell('seventh');
+}
+
+let seven;
 listen(
-	(line) => line === 'connections' && tryConnections(),
+	async (line) => {
+		if (line === 'open seven')
+			seven = await openSeven();
+		else if (line === 'close one')
+			await closeOne(seven);
+	},
 	async () => {
 		await end();
 		process.exit(0);

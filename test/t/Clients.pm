@@ -12,7 +12,7 @@ use Time::HiRes ();
 my $json = JSON::PP->new->utf8->canonical;
 
 # Seconds. Everything here waits for what must come; this is for what never does.
-my $patience = 60;
+my $patience = 120;
 
 # A port that stays free while the bridge is away: no connection that somebody makes is given it.
 sub free_port
