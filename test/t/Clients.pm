@@ -7,12 +7,16 @@ use IO::Socket::INET;
 use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
+use Test::More ();
 use Time::HiRes ();
 
 my $json = JSON::PP->new->utf8->canonical;
 
 # Seconds. Everything here waits for what must come; this is for what never does.
 my $patience = 120;
+
+# Ends the test with a message that is seen where it runs, not in its log alone.
+sub give_up { my ($message) = @_; Test::More::diag($message); die $message; }
 
 # A port that stays free while the bridge is away: no connection that somebody makes is given it.
 sub free_port
@@ -26,15 +30,15 @@ sub free_port
 	die "no port is free\n";
 }
 
-# Where to find what npm and Debian bring; dies where it isn't there, for no test may be left out.
+# Dies where something that npm or Debian brings isn't there, for no test may be left out.
 sub need
 {
 	my $root = "$ENV{FF_SOURCE}/test/clients";
-	-d "$root/node_modules/$_" or die "npm package $_ is missing: run npm ci in $root\n" for 'eventsource', 'playwright-core';
+	-d "$root/node_modules/$_" or give_up("npm package $_ is missing: run npm ci in $root\n") for 'eventsource', 'playwright-core';
 	my $chromium = $ENV{CHROMIUM} // '/usr/bin/chromium';
-	-x $chromium or die "$chromium is missing: run scripts/packages.sh check\n";
+	-x $chromium or give_up("$chromium is missing: run scripts/packages.sh check\n");
 	my $version = `node --version` =~ /^v(\d+)/ ? $1 : 0;
-	$version >= 18 or die "node 18 or newer is missing: run scripts/packages.sh check\n";
+	$version >= 18 or give_up("node 18 or newer is missing: run scripts/packages.sh check\n");
 	return;
 }
 
@@ -66,7 +70,7 @@ sub wait_for
 	{
 		my $is_over = !$self->{run}->pumpable;
 		next if $is_over && $is_true->($self->look);
-		die "$self->{name} " . ($is_over ? 'ended' : 'waited') . " without: $what\n" . $self->said if $is_over || time > $end;
+		give_up("$self->{name} " . ($is_over ? 'ended' : 'waited') . " without: $what\n" . $self->said) if $is_over || time > $end;
 		Time::HiRes::sleep(0.005);
 	}
 	return;
