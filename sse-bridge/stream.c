@@ -311,6 +311,7 @@ static void
 go_live(stream *one, uint64_t place)
 {
 	one->phase = PHASE_LIVE;
+	one->deadline = 0;
 	one->place = place;
 	one->place_offset = 0;
 	stream_send(one);
@@ -359,7 +360,7 @@ blob_of(const stream *one, const ring *events)
 static void
 wait_a_while(stream *one)
 {
-	if (one->phase != PHASE_WAITING || one->deadline == 0)
+	if (one->deadline == 0)
 		one->deadline = seconds() + LONGEST_WAIT;
 	one->phase = PHASE_WAITING;
 	if (seconds() >= one->deadline)
@@ -386,6 +387,7 @@ take_part(void *arg, const catchup_part *part)
 	if (one->is_resuming)
 		bridge_of(one)->metrics.resumed_from_log++;
 	one->is_resuming = false;
+	one->deadline = 0;
 	one->since = part->last;
 	if (part->events != NULL)
 	{
