@@ -24,19 +24,36 @@
 /* ---------- the rows themselves ---------- */
 
 /* Rows, and the number of the first. */
-typedef struct FfNumbered
+typedef struct FfLanding
 {
 	const FfRow *rows;
+	uint32 count;
 	int64 first;
-} FfNumbered;
+} FfLanding;
+
+#define ROWS_AHEAD 8
+
+/* Rows that are in the index's order have their texts anywhere: those needed soon are asked for. */
+static inline const FfRow *
+row_of(const FfLanding *landing, uint32 i)
+{
+	if (i + ROWS_AHEAD < landing->count)
+	{
+		const char *text = (const char *) landing->rows[i + ROWS_AHEAD].exposure;
+
+		__builtin_prefetch(text);
+		__builtin_prefetch(text + PG_CACHE_LINE_SIZE / 2);
+	}
+	return &landing->rows[i];
+}
 
 static bool
 put_exposure(StringInfo to, uint32 i, const void *arg)
 {
-	const FfNumbered *numbered = arg;
-	const FfRow *row = numbered->rows + i;
+	const FfLanding *landing = arg;
+	const FfRow *row = row_of(landing, i);
 
-	ff_put_int8(to, numbered->first + i);
+	ff_put_int8(to, landing->first + i);
 	ff_put_text(to, row->name_space);
 	ff_put_text(to, row->flag_key);
 	ff_put_text(to, row->variant_key);
@@ -55,7 +72,7 @@ put_exposure(StringInfo to, uint32 i, const void *arg)
 static bool
 put_assignment(StringInfo to, uint32 i, const void *arg)
 {
-	const FfRow *row = (const FfRow *) arg + i;
+	const FfRow *row = row_of(arg, i);
 
 	if (row->standing != FF_NEW && row->standing != FF_RENEWED)
 		return false;
@@ -72,7 +89,7 @@ put_assignment(StringInfo to, uint32 i, const void *arg)
 static bool
 put_crossover(StringInfo to, uint32 i, const void *arg)
 {
-	const FfRow *row = (const FfRow *) arg + i;
+	const FfRow *row = row_of(arg, i);
 
 	if (row->standing != FF_CROSSED)
 		return false;
@@ -416,14 +433,14 @@ static void
 land(FfRow *rows, uint32 count)
 {
 	FfCaller caller = ff_enter_as_owner();
-	FfNumbered numbered = {rows, ff_take_exposure_ids(count)};
+	FfLanding landing = {rows, count, ff_take_exposure_ids(count)};
 
 	/* first what needs no order: ff_judge scatters rows whose texts lie one after the other */
-	(void) ff_copy_in("exposures", exposure_columns, count, put_exposure, &numbered);
+	(void) ff_copy_in("exposures", exposure_columns, count, put_exposure, &landing);
 	ff_judge(rows, count);
 	forget(rows, count);
-	(void) ff_copy_in("assignments", assignment_columns, count, put_assignment, rows);
-	(void) ff_copy_in("crossovers", crossover_columns, count, put_crossover, rows);
+	(void) ff_copy_in("assignments", assignment_columns, count, put_assignment, &landing);
+	(void) ff_copy_in("crossovers", crossover_columns, count, put_crossover, &landing);
 	write_rollups(rows, count);
 	ff_leave(&caller);
 }

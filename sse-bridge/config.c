@@ -77,6 +77,8 @@ static const option_info options[] = {
 	 "how far a stream may be behind before it is closed"},
 	{"catch-up", OPTION_COUNT, PLACE(catch_up), "10000", true,
 	 "missed events that are read from the log for a client; behind more it gets a snapshot"},
+	{"catch-up-wait", OPTION_TIME, PLACE(catch_up_wait), "5s", true,
+	 "how long a client waits for events that can't be had now, before it gets a snapshot instead"},
 	{"drain-timeout", OPTION_TIME, PLACE(drain_timeout), "10s", true,
 	 "time over which streams are ended at SIGTERM"},
 	{"exposure-interval", OPTION_TIME, PLACE(exposure_interval), "10s", true,

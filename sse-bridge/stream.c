@@ -14,7 +14,6 @@
 #include "catchup.h"
 #include "log.h"
 
-#define LONGEST_WAIT 5            /* seconds, for the log, or an event of a bridge that is ahead */
 #define SEND_AT_ONCE (256 * 1024) /* bytes, before others have their turn */
 
 typedef enum stream_phase
@@ -361,7 +360,7 @@ static void
 wait_a_while(stream *one)
 {
 	if (one->deadline == 0)
-		one->deadline = seconds() + LONGEST_WAIT;
+		one->deadline = seconds() + bridge_of(one)->config.catch_up_wait / 1000;
 	one->phase = PHASE_WAITING;
 	if (seconds() >= one->deadline)
 		begin_with_snapshot(one);

@@ -54,7 +54,7 @@ sub writer
 
 # ---------- everything at once ----------
 
-my @bridges = map { Bridge->new($node, options => [ '--ring-size', '64kB', '--drain-timeout', '1s', '--catch-up', '1000000' ]) } 1 .. 2;
+my @bridges = map { Bridge->new($node, options => [ '--ring-size', '64kB', '--drain-timeout', '1s', '--catch-up', '1000000', '--catch-up-wait', '1h' ]) } 1 .. 2;
 my $load = Bridge::load(\@bridges, '--clients', 200, '--cut', 300, '--retry', 100);
 my $writer = writer();
 my %happened;
