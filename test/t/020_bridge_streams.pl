@@ -98,11 +98,13 @@ $_->stop for @bridges;
 
 my $bridge = Bridge->new($node, options => [ '--ring-size', '64kB' ]);
 
+# Changes a flag so many times, each in a transaction of its own; returns the number of the last event.
 sub change
 {
 	my ($key, $times) = @_;
-	$node->safe_psql('postgres', "UPDATE ff.flags SET description = repeat('x', 200) || clock_timestamp() WHERE key = '$key'")
-	  for 1 .. $times // 1;
+	$node->safe_psql('postgres', sprintf(q{DO $$ BEGIN FOR i IN 1 .. %d LOOP
+		UPDATE ff.flags SET description = repeat('x', 200) || clock_timestamp() WHERE key = '%s'; COMMIT; END LOOP; END $$},
+		$times // 1, $key));
 	return head();
 }
 
@@ -175,7 +177,7 @@ $node->safe_psql('postgres', q{INSERT INTO ff.segments (key, "if") VALUES ('some
 is(join(',', map { $_->{event} } $stream->wait_for(4)), 'snapshot,flag_updated,flag_updated,segment_created',
 	'then their changes, and those of segments');
 my $start = head();
-change($_) for qw(flag-3 flag-1), ('flag-4') x 300, 'flag-2';
+change(@$_) for ['flag-3'], ['flag-1'], [ 'flag-4', 300 ], ['flag-2'];
 is(numbers(resume(id_of($start), 2, '/stream?keys=flag-1,flag-2')), join(',', $start + 2, head()), 'also from the log');
 
 # ---------- namespaces ----------
