@@ -168,7 +168,10 @@ extern ssize_t http_stream_write(http_stream *stream, const struct iovec *iov, i
 /* Whether writable should be called. */
 extern void http_stream_want(http_stream *stream, bool writable);
 
-/* Ends it: closed is not called. What the socket holds is still sent. May be called anywhere. */
+/*
+ * Ends it: closed is not called. What the socket holds is still sent, unless it is closed for being
+ * over a limit: a client that reads nothing would never know of it. May be called anywhere.
+ */
 extern void http_stream_close(http_stream *stream, http_close_reason reason);
 extern int http_stream_fd(const http_stream *stream);
 #endif

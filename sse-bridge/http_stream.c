@@ -160,7 +160,7 @@ stream_free(http_stream *stream, http_close_reason reason)
 	http_address_put(server, stream->link.address);
 	event_del(&stream->link.event);
 	LIST_REMOVE(&stream->link, entry);
-	server->io->close(&stream->link, false);
+	server->io->close(&stream->link, reason == HTTP_CLOSED_LIMIT);
 	free(stream);
 }
 
