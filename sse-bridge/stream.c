@@ -632,13 +632,28 @@ is_idle(const stream *one)
 	return !one->is_blocked && one->blob == NULL && one->place_offset == 0;
 }
 
+/*
+ * Whether its client takes nothing. One that is live costs no memory, and may be as far behind as
+ * max_lag; but events of the log, and a snapshot that is no longer the latest, are kept for it
+ * alone.
+ */
+static bool
+is_stuck(const stream *one, const config *config, uint32_t now)
+{
+	if (!one->is_blocked)
+		return false;
+	if (one->blob != NULL && now - one->last_sent > config->limits.write_timeout / 1000)
+		return true;
+	return one->phase == PHASE_LIVE &&
+		   (one->place < ring_start(one->view->ring) ||
+			ring_lag(one->view->ring, one->place, one->place_offset) > config->max_lag);
+}
+
 /* Whether a stream is not to go on, and why. */
 static bool
 is_over(const stream *one, const config *config, uint32_t now, stream_end *why)
 {
-	if (one->is_blocked && one->phase == PHASE_LIVE &&
-		(one->place < ring_start(one->view->ring) ||
-		 ring_lag(one->view->ring, one->place, one->place_offset) > config->max_lag))
+	if (is_stuck(one, config, now))
 	{
 		*why = STREAM_ENDED_LAG;
 		return true;
