@@ -669,11 +669,11 @@ tick(stream *one, const config *config, uint32_t now)
 
 	if (is_over(one, config, now, &why))
 		end_stream(one, why);
-	else if (one->phase == PHASE_WAITING)
-		begin(one);
 	else if (is_idle(one) && now - one->last_sent >= config->keepalive / 1000 &&
 			 write_some(one, ":\n\n", 3) % 3 != 0)
 		end_stream(one, STREAM_ENDED_LAG);
+	else if (one->phase == PHASE_WAITING)
+		begin(one);
 }
 
 void
