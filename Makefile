@@ -1,12 +1,13 @@
 # ff: feature flags inside PostgreSQL.
 #
 #	make, make install	the extension (PG_CONFIG chooses the server)
+#	make install-bridge	the daemon, under PREFIX (/usr/local)
 #	make demo			everything, shown; make run leaves it up, make stop ends it
-#	make check			all tests; make bench, make fuzz, make format
+#	make check			all tests; make bench, make bench-bridge, make fuzz, make format
 #	make check-majors	those that need a server, on PostgreSQL 17 and 18; as root
 
 PG_CONFIG ?= pg_config
-SCRIPTED = demo run stop check check-majors bench fuzz format
+SCRIPTED = demo run stop check check-majors bench bench-bridge fuzz format install-bridge
 
 # PGXS has a check of its own, which only says that it is not supported: these goals go without
 ifneq ($(filter $(SCRIPTED),$(MAKECMDGOALS)),)
@@ -24,6 +25,12 @@ check-majors:
 
 bench:
 	./bench/run.sh
+
+bench-bridge:
+	./bench/bridge.sh
+
+install-bridge:
+	$(MAKE) -C sse-bridge install
 
 fuzz:
 	$(MAKE) -C test/fuzz fuzz
