@@ -43,12 +43,13 @@ struct follower
 	bool is_broken; /* the connection is to be given up */
 	bool is_standby;
 	bool is_polling;
-	bool is_notified; /* meanwhile */
-	uint64_t read_at; /* 0: never */
-	char nonce[40];   /* our private channel; "": it was heard, or isn't asked */
-	text channels;    /* those to listen on, each with a null byte */
-	size_t listened;  /* bytes of them that are done */
-	unsigned spaces;  /* namespaces known when they were asked for */
+	bool is_notified;       /* meanwhile */
+	bool is_looking_around; /* besides reading, whether we are where we were, with what there was */
+	uint64_t read_at;       /* 0: never */
+	char nonce[40];         /* our private channel; "": it was heard, or isn't asked */
+	text channels;          /* those to listen on, each with a null byte */
+	size_t listened;        /* bytes of them that are done */
+	unsigned spaces;        /* namespaces known when they were asked for */
 };
 
 static void connect_again(follower *f);
@@ -91,6 +92,7 @@ static void
 idle(follower *f)
 {
 	f->state = FOLLOWER_IDLE;
+	f->is_looking_around = false;
 	set_timer(f->timer, f->is_polling ? f->bridge->config.poll_interval : IDLE_READ);
 }
 
@@ -111,7 +113,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	else if (f->state == FOLLOWER_DOWN)
 		connect_again(f);
 	else if (f->state == FOLLOWER_IDLE)
+	{
+		f->is_looking_around = true;
 		read_log(f);
+	}
 }
 
 /* Our own notification didn't come: we speak to a pooler, whose server session isn't ours. */
@@ -312,7 +317,7 @@ take_log(void *arg, PGresult *const *results, int count)
 {
 	follower *f = arg;
 
-	if (!succeeded(f, "reading the log", results, count, 3))
+	if (!succeeded(f, "reading the log", results, count, f->is_looking_around ? 3 : 2))
 		return;
 	if (!take_events(f, results[1]))
 	{
@@ -326,8 +331,8 @@ take_log(void *arg, PGresult *const *results, int count)
 	}
 	f->read_at = monotonic_ms();
 	f->backoff = BACKOFF_LEAST;
-	if (f->is_standby != (*PQgetvalue(results[2], 0, 0) == 't') ||
-		f->spaces != (unsigned) atoi(PQgetvalue(results[2], 0, 1)))
+	if (f->is_looking_around && (f->is_standby != (*PQgetvalue(results[2], 0, 0) == 't') ||
+								 f->spaces != (unsigned) atoi(PQgetvalue(results[2], 0, 1))))
 	{
 		/* promoted; or a namespace is new, whose channel we don't listen on */
 		set_up(f);
@@ -360,7 +365,7 @@ read_log(follower *f)
 	f->is_notified = false;
 	snprintf(after, sizeof(after), "%" PRIu64, head.id == 0 ? 0 : head.id - 1);
 	snprintf(limit, sizeof(limit), "%d", EVENTS_AT_ONCE + 1);
-	pg_send(f->conn, statements, 3, READ_TIMEOUT, take_log, f);
+	pg_send(f->conn, statements, f->is_looking_around ? 3 : 2, READ_TIMEOUT, take_log, f);
 }
 
 /* ---------- loading ---------- */
