@@ -116,6 +116,7 @@ status_of(const char *sqlstate)
 		{"23505", 409},                 /* there is one with this key */
 		{"55V01", 412},                 /* it has another version */
 		{"42704", 404},                 /* undefined object */
+		{"2BP01", 409},                 /* others use it */
 		{"42501", 403}, {"42P19", 400}, /* a cycle */
 		{"54", 400},                    /* too large, too deep */
 		{"55", 409},                    /* not in this state */
@@ -211,6 +212,15 @@ api_add_staleness(api_call *call)
 		http_add_header(call->request, "FF-Stale", "%" PRIu64, age / 1000);
 }
 
+/* What was written is told, whatever the caller has. */
+static bool
+is_read(const api_call *call)
+{
+	const char *method = http_method(call->request);
+
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 /* Whether If-None-Match names a tag, or any. */
 static bool
 has_tag(const char *header, const char *tag)
@@ -227,8 +237,7 @@ api_reply_entry(api_call *call, int status, int64_t version, const char *definit
 
 	snprintf(tag, sizeof(tag), "\"%" PRId64 "\"", version);
 	http_add_header(call->request, "ETag", "%s", tag);
-	if (status == 200 && *http_method(call->request) != 'P' &&
-		has_tag(http_header(call->request, "If-None-Match"), tag))
+	if (is_read(call) && has_tag(http_header(call->request, "If-None-Match"), tag))
 		api_reply(call, 304, NULL, NULL, 0);
 	else
 		api_reply(call, status, "application/json", definition, len);
@@ -273,6 +282,16 @@ api_query_number(api_call *call, const char *name, long long least, long long mo
 	return true;
 }
 
+/* Whether a header names a media type, with or without parameters. */
+static bool
+is_of_type(const char *header, const char *type)
+{
+	size_t len = strlen(type);
+
+	return header != NULL && strncasecmp(header, type, len) == 0 &&
+		   header[len + strspn(header + len, " \t")] == (strchr(header, ';') == NULL ? '\0' : ';');
+}
+
 /*
  * Only a body that says that it is JSON: a page of somebody else's can have a browser send any
  * other kind without asking.
@@ -284,8 +303,7 @@ api_json_body(api_call *call, const char **body)
 	size_t len;
 
 	*body = http_body(call->request, &len);
-	if (type == NULL || (strncasecmp(type, "application/json", 16) != 0 &&
-						 strncasecmp(type, "application/merge-patch+json", 28) != 0))
+	if (!is_of_type(type, "application/json") && !is_of_type(type, "application/merge-patch+json"))
 		api_problem(call, 415, "Unsupported media type",
 					"The body must be JSON, with Content-Type: application/json.");
 	else if (len == 0)
