@@ -12,6 +12,17 @@
 
 /* ---------- the request ---------- */
 
+/* Whole numbers that are too large for 64 bits become doubles, as they do in the database. */
+static json_t *
+parse(const char *text, json_error_t *error)
+{
+	json_t *body = json_loads(text, JSON_REJECT_DUPLICATES, error);
+
+	if (body == NULL && json_error_code(error) == json_error_numeric_overflow)
+		body = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, error);
+	return body;
+}
+
 /* The body: {"context": {…}, "fallback": …}, each of which may be left out. NULL: it is answered.
  */
 static json_t *
@@ -23,7 +34,7 @@ read_body(api_call *call)
 
 	if (!api_json_body(call, &text))
 		return NULL;
-	body = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	body = parse(text, &error);
 	if (body == NULL)
 	{
 		api_bad_request(call, NULL, error.text);

@@ -76,7 +76,8 @@ api_list(api_call *call)
 
 	if (view == NULL || !api_query(call, "state", &filter.state) ||
 		!api_query(call, "search", &filter.search) || !api_query(call, "after", &filter.after) ||
-		!api_query(call, "tag", &filter.tag) || !api_query(call, "owner", &filter.owner) ||
+		(call->object == FFE_FLAG &&
+		 (!api_query(call, "tag", &filter.tag) || !api_query(call, "owner", &filter.owner))) ||
 		!api_query_number(call, "limit", 1, LIST_LIMIT, 100, &limit))
 		return;
 	filter.limit = (unsigned) limit;

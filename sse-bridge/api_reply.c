@@ -156,20 +156,30 @@ title_of(int status)
 	return "Internal server error";
 }
 
-/* A definition that is not valid has its path in the detail: "rules[0].if: not a condition". */
-static void
-add_path(text *to, const char *sqlstate, const char *detail)
+/*
+ * What is not valid has its path in front of what is wrong with it: "rules[0].if: not a condition".
+ * False where a text has none.
+ */
+static bool
+add_path(text *to, const char *said)
 {
-	const char *colon = detail == NULL ? NULL : strstr(detail, ": ");
+	const char *colon = said == NULL ? NULL : strstr(said, ": ");
 	char path[512];
 
-	if (colon == NULL || strncmp(sqlstate, "22", 2) != 0 ||
-		(size_t) (colon - detail) >= sizeof(path) ||
-		memchr(detail, ' ', (size_t) (colon - detail)) != NULL)
-		return;
-	memcpy(path, detail, (size_t) (colon - detail));
-	path[colon - detail] = '\0';
+	if (colon == NULL || (size_t) (colon - said) >= sizeof(path) ||
+		memchr(said, ' ', (size_t) (colon - said)) != NULL)
+		return false;
+	memcpy(path, said, (size_t) (colon - said));
+	path[colon - said] = '\0';
 	add_member(to, "path", path);
+	return true;
+}
+
+/* Whether an error is of what was sent: not valid, or too large. */
+static bool
+is_of_document(const char *sqlstate)
+{
+	return sqlstate != NULL && (strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "54", 2) == 0);
 }
 
 void
@@ -196,7 +206,8 @@ api_database_problem(api_call *call, const PGresult *result)
 		text_free(&both);
 	}
 	add_member(&body, "sqlstate", sqlstate);
-	add_path(&body, sqlstate == NULL ? "" : sqlstate, detail);
+	if (is_of_document(sqlstate) && !add_path(&body, detail))
+		(void) add_path(&body, message);
 	add_member(&body, "hint", PQresultErrorField(result, PG_DIAG_MESSAGE_HINT));
 	end_problem(call, status, &body);
 }

@@ -231,6 +231,15 @@ member(const stored *one, const char *name)
 	return value == NULL ? "" : value;
 }
 
+/* Whether a member is this string. */
+static bool
+is_member(const stored *one, const char *name, const char *wanted)
+{
+	const char *value = json_string_value(json_object_get(one->parsed, name));
+
+	return value != NULL && strcmp(value, wanted) == 0;
+}
+
 static flag_entry
 entry_of(const flag_space *space, uint32_t id)
 {
@@ -240,7 +249,7 @@ entry_of(const flag_space *space, uint32_t id)
 						.version = one->version,
 						.definition = one->definition,
 						.len = one->len,
-						.is_archived = strcmp(member(one, "state"), "archived") == 0};
+						.is_archived = is_member(one, "state", "archived")};
 }
 
 bool
@@ -315,9 +324,9 @@ matches(const flag_space *space, uint32_t id, const flag_filter *filter)
 {
 	const stored *one = &space->stored[id];
 
-	if (filter->state != NULL && strcmp(member(one, "state"), filter->state) != 0)
+	if (filter->state != NULL && !is_member(one, "state", filter->state))
 		return false;
-	if (filter->owner != NULL && strcmp(member(one, "owner"), filter->owner) != 0)
+	if (filter->owner != NULL && !is_member(one, "owner", filter->owner))
 		return false;
 	if (filter->tag != NULL && !has_tag(one, filter->tag))
 		return false;
