@@ -17,7 +17,7 @@ use Test::More;
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 my $node = Ff::cluster('api', 'ff.exposure_sink = table');
 my $sql = Ff::session($node);
-my $bridge = Bridge->new($node, options => [ '--exposure-interval', '1s' ]);
+my $bridge = Bridge->new($node, options => [ '--exposure-interval', '1s', '--max-body', '220kB' ]);
 my $api = OpenApi->new($bridge->request('GET', '/openapi.json')->{json});
 
 sub ask { my ($statement, @values) = @_; return $sql->selectrow_array($statement, undef, @values); }
@@ -162,7 +162,175 @@ is(problem(400, 'POST', '/flags', $_->[1])->{status}, 400, $_->[0]) for ['bad JS
   ['bad UTF-8', "{\"key\": \"good\", \"type\": \"boolean\", \"default_value\": true, \"owner\": \"\xC3\x28\"}"], ['half a surrogate', '{"key": "\\ud800"}'],
   ['deep JSON', '[' x 100_000 . ']' x 100_000], ['deep JSON in place', '{"key": "good", "type": "json", "default_value": ' . '[' x 1000 . ']' x 1000 . '}'], ['nothing', ''];
 problem(415, 'POST', '/flags', '{}', 'Content-Type' => $_) for 'text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', '';
-problem(413, 'POST', '/flags', '{"key": "' . 'x' x (2 * 1024 * 1024) . '"}');
+problem(413, 'POST', '/flags', '{"key": "' . 'x' x 230_000 . '"}');
 api(200, 'GET', '/flags/base');
+
+# ---------- lists ----------
+
+my @descriptions = ('Ärger', 'ÄRGER mit STRASSE', 'straße', 'ΣΊΣΥΦΟΣ', 'σίσυφος', 'İstanbul', 'Жёлтый', 'ЖЁЛТЫЙ', '50% off_x', 'a "quoted" \\ one', '', undef);
+for my $i (1 .. 60)
+{
+	$sql->do(q{INSERT INTO ff.flags (key, type, default_value, state, tags, owner, description) VALUES ($1, 'number', '1', $2, $3::jsonb, $4, $5)}, undef,
+		(qw(list List LIST l))[ $i % 4 ] . "-$i", $i % 5 ? 'active' : 'archived', $i % 3 ? $json->encode([ map { "t$_" } 1 .. $i % 4 ]) : undef, (undef, '', 'team a', 'Ü')[ $i % 7 % 4 ], $descriptions[ $i % @descriptions ]);
+}
+ok(reach($bridge), 'many flags');
+
+my $seed = $ENV{FF_BRIDGE_SEED} // int(rand(2**31));
+srand($seed);
+note("seed $seed");
+
+sub any_of { my @values = @_; return $values[ rand @values ]; }
+
+# One page, compared with that of SQL; returns its keys and the next one's path.
+sub page
+{
+	my ($path, $from, @values) = @_;
+	my $page = $bridge->request('GET', $path);
+	conforms("GET $path", $page, $api->check('GET', $path, $page));
+	my $wanted = ask_json("SELECT coalesce(jsonb_agg(definition ORDER BY 1), '[]') FROM (SELECT definition->>'key' COLLATE \"C\", definition FROM $from) d", @values);
+	my ($kind) = $path =~ m{^/(\w+)};
+	return ($json->encode($page->{json}{$kind} // []) eq $json->encode($wanted), [ map { $_->{key} } @$wanted ], ($page->{headers}{link} // '') =~ /^<(.*)>/ ? $1 : undef);
+}
+
+sub with_query
+{
+	my ($path, @query) = @_;
+	my @parts;
+	while (my ($name, $value) = splice @query, 0, 2) { push @parts, "$name=" . escaped($value) if defined $value; }
+	return @parts ? "$path?" . join('&', @parts) : $path;
+}
+
+my ($lists, $pages, $unequal) = (0, 0, 0);
+for (1 .. 150)
+{
+	my $state = any_of(undef, undef, 'active', 'archived', 'neither');
+	my $tag = any_of(undef, undef, undef, 't1', 't3', 'T1', '');
+	my $owner = any_of(undef, undef, undef, 'team a', 'Ü', 'ü', '');
+	my $search = any_of(undef, 'ärger', 'ÄRGER', 'straße', 'STRASSE', 'σ', 'Σ', 'ς', 'i', 'İ', 'жё', '50%', '_', 'LIST', 'list-1 ', "\\", '"', '');
+	my $limit = any_of(undef, 1, 2, 7, 20, 1000);
+	my $after = any_of(undef, undef, '', 'List', 'l', 'list-30', 'zzz', 'ä');
+	my $path = with_query('/flags', state => $state, tag => $tag, owner => $owner, search => $search, limit => $limit, after => $after);
+	my $first = $path;
+	$lists++;
+	while (defined $path)
+	{
+		my ($is_equal, $keys, $next) = page($path, 'ff_flags($1, $2, $3, $4, $5, $6)', $state, $tag, $owner, $search, $limit // 100, $after);
+		my $more = $keys && @$keys ? ask(q{SELECT count(*) FROM ff_flags($1, $2, $3, $4, 1, $5)}, $state, $tag, $owner, $search, $keys->[-1]) : 0;
+		$pages++;
+		if (!$is_equal || $more != defined $next)
+		{
+			$unequal++;
+			diag("GET $path of $first is not what ff_flags says");
+			last;
+		}
+		($path, $after) = ($next, $keys->[-1]);
+	}
+}
+is($unequal, 0, "$lists lists of $pages pages are what ff_flags has");
+for my $query ('limit=0', 'limit=1001', 'limit=x', 'limit=', 'limit=1&limit=2', 'search=%ff', 'state=a&state=b')
+{
+	my ($name) = $query =~ /^(\w+)/;
+	is(problem(400, 'GET', "/flags?$query")->{path}, $name, "wrong: $query");
+}
+
+# ---------- history ----------
+
+my ($path, @events) = ('/flags/checkout/audit?limit=2');
+while (defined $path)
+{
+	my $page = api(200, 'GET', $path);
+	push @events, @{ $page->{json}{events} };
+	cmp_ok(scalar @{ $page->{json}{events} }, '<=', 2, '... a page');
+	$path = ($page->{headers}{link} // '') =~ /^<(.*)>/ ? $1 : undef;
+}
+is_deeply(\@events, ask_json(q{SELECT jsonb_agg(to_jsonb(a) ORDER BY event_id) FROM ff_audit('checkout') a}), 'the history, page by page, is that of ff_audit');
+is(join(' ', map { $_->{action} } @events), 'created updated updated disabled enabled archived restored', '... in the order in which it happened');
+api(200, 'DELETE', '/flags/top');
+ask(q{SELECT ff_purge_flag('top')});
+reach($bridge);
+problem(404, 'GET', '/flags/top');
+is(api(200, 'GET', '/flags/top/audit')->{json}{events}[-1]{action}, 'purged', 'the history of what is purged is still there');
+
+# ---------- exposures that are reported ----------
+
+$sql->do(q{INSERT INTO ff.flags (key, type, default_value, rollout, experiment) VALUES ('exp', 'boolean', 'false', '[{"variant": "on", "weight": 100}]', '{"active": true}')});
+reach($bridge);
+my %shown = (flag_key => 'exp', variant_key => 'on', reason => 'ROLLOUT');
+my $batch = { batch_id => 'batch-1', exposures => [ map { { %shown, user_id => "r$_", exposed_at => '2026-01-0' . $_ . 'T10:00:00Z', evaluations => $_, flag_version => 1, rule_id => undef } } 1 .. 5 ] };
+is_deeply(api(200, 'POST', '/exposures', $batch)->{json}, { recorded => 5, duplicate => JSON::PP::false }, 'exposures are recorded');
+is_deeply(api(200, 'POST', '/exposures', $batch)->{json}, { recorded => 0, duplicate => JSON::PP::true }, '... once, however often they are sent');
+is(ask(q{SELECT count(*) || ' ' || sum(evaluations) FROM ff.exposures}), '5 15', '... and are there');
+is(problem(400, 'POST', '/exposures', $_->[0])->{path} // 'none', $_->[1], "wrong: $_->[1]")
+  for [ { %$batch, batch_id => '' }, 'batch_id' ], [ { batch_id => 'b' }, 'none' ], [ { exposures => [] }, 'none' ], [ { batch_id => 'b', exposures => {} }, 'exposures' ],
+  [ { batch_id => 'b', exposures => [ {%shown} ] }, 'exposures[0].user_id' ], [ { batch_id => 'b', exposures => [ { %shown, user_id => 'u' }, { %shown, user_id => 'u', x => 1 } ] }, 'exposures[1].x' ],
+  [ { batch_id => 'b', exposures => [ { %shown, user_id => 'u', exposed_at => 'yesterday' } ] }, 'exposures[0].exposed_at' ], [ { batch_id => 'b', exposures => [ map { {} } 0 .. 10_000 ] }, 'exposures' ];
+is(ask('SELECT count(*) FROM ff.exposures'), 5, '... and nothing is written');
+for ([], [ since => '2026-01-02T10:30:00Z' ], [ until => '2026-01-03T00:00:00Z' ], [ since => '2026-01-02T00:00:00+01:00', until => '2026-01-04T00:00:00Z' ], [ since => '2040-01-01T00:00:00Z' ])
+{
+	my %range = @$_;
+	is_deeply(api(200, 'GET', with_query('/flags/exp/exposures', %range))->{json}, ask_json(q{SELECT ff_exposures('exp', $1, $2)}, $range{since}, $range{until}), 'figures, ' . join ' ', %range);
+}
+is(problem(400, 'GET', '/flags/exp/exposures?since=soon')->{sqlstate}, '22007', 'since when?');
+
+# ---------- evaluation ----------
+
+my %evaluated = (
+	'bool-rollout' => [ 'boolean', 'false', rollout => '[{"variant": "on", "weight": 33.333}]' ],
+	'bool-off' => [ 'boolean', 'true', enabled => 'false' ],
+	'bool-archived' => [ 'boolean', 'true', state => 'archived' ],
+	'text-variants' => [ 'string', '"none"', variants => '{"a": "A", "b": "Ünïcode \"q\" \\\\ \n", "none": "none"}', rules => '[{"id": "split", "if": {"attr": "country", "op": "equals", "value": "de", "ignore_case": true}, "serve": [{"variant": "a", "weight": 40}, {"variant": "b", "weight": 30}]}]' ],
+	'number-values' => [ 'number', '0', variants => '{"pi": 3.14159, "big": 1e30, "small": 1.50, "neg": -7}', rules => '[{"if": {"attr": "age", "op": "greater_or_equal", "value": 65}, "serve": "pi"}, {"if": {"attr": "age", "op": "less_than", "value": 0}, "serve": "neg"}, {"id": "numbers", "if": {"attr": "age", "op": "in_list", "value": [17, 18.5, 1e3]}, "serve": "big"}]', overrides => '[{"variant": "small", "users": ["user-1", "42"]}]' ],
+	'json-values' => [ 'json', '{"a": [1, 2, {"b": null}], "z": "é"}', variants => '{"list": [1, "x", true], "false": false}', rules => '[{"id": "re", "if": {"attr": "email", "op": "regex", "value": "^[^@]+@example\\\\.(com|org)$"}, "serve": "list"}, {"id": "net", "if": {"attr": "ip", "op": "in_cidr", "value": ["10.0.0.0/8", "2001:db8::/32"]}, "serve": "false"}]' ],
+	'needs' => [ 'boolean', 'false', requires => '[{"flag": "bool-rollout", "variant": "on"}]', rollout => '[{"variant": "on", "weight": 50}]' ],
+	'needs-killed' => [ 'boolean', 'false', requires => '[{"flag": "bool-off", "variant": "off"}]' ],
+	'segmented' => [ 'string', '"out"', variants => '{"in": "in", "out": "out"}', rules => '[{"id": "staff", "if": {"segment": "staff"}, "serve": "in"}, {"id": "other", "if": {"flag": "bool-rollout", "variant": "on"}, "serve": "in"}]' ],
+	'versions' => [ 'boolean', 'false', rules => '[{"id": "new", "if": {"attr": "app.version", "op": "semver_greater", "value": "1.2.0-rc.1"}, "serve": "on"}, {"id": "late", "if": {"attr": "since", "op": "before", "value": "2020-01-01T00:00:00Z"}, "serve": "on"}, {"id": "absent", "if": {"not": {"attr": "app", "op": "exists"}}, "serve": "off"}]' ],
+	'by-org' => [ 'boolean', 'false', bucketing => '{"by": "org.id", "salt": "orgs"}', rollout => '[{"variant": "on", "weight": 50}]', experiment => '{"active": true, "traffic": 60}' ],
+	'slow' => [ 'boolean', 'false', rules => '[{"id": "limit", "if": {"attr": "email", "op": "regex", "value": "^(a+)+$"}, "serve": "on"}]' ],
+	'lists' => [ 'boolean', 'false', rules => '[{"id": "tags", "if": {"attr": "tags", "op": "contains", "value": ["x", 5]}, "serve": "on"}, {"id": "part", "if": {"attr": "email", "op": "contains", "value": "EXAMPLE", "ignore_case": true}, "serve": "off"}]' ],
+);
+$sql->do(q{INSERT INTO ff.segments (key, "if", included, excluded) VALUES ('staff', '{"any": [{"attr": "email", "op": "ends_with", "value": "@example.com"}, {"percentage": 20, "salt": "staff"}]}', '["user-3"]', '["user-1"]')});
+for my $key ('bool-rollout', 'bool-off', sort keys %evaluated)
+{
+	my ($type, $default, %members) = @{ $evaluated{$key} };
+	my @names = sort keys %members;
+	$sql->do(join(', ', "INSERT INTO ff.flags (key", 'type', 'default_value', @names) . ') VALUES (' . join(', ', map { $sql->quote($_) } $key, $type, $default, @members{@names}) . ') ON CONFLICT DO NOTHING');
+}
+my @contexts = (map({ { user_id => "user-$_" } } 1 .. 12), map({ { targetingKey => "k$_", country => any_of('DE', 'de', 'AT', undef), age => any_of(17, 18.5, 1000, 66, -1, '66'), org => { id => "o$_" } } } 1 .. 20),
+	{}, { user_id => 42 }, { user_id => 4.5, age => 65 }, { user_id => '' }, { user_id => undef, targetingKey => 'k1' }, { user_id => 'ü', email => 'Someone@Example.com' }, { user_id => 'u', email => 'a@example.com', tags => [ 'y', 5 ] },
+	{ email => 'a' x 40 . 'b' }, { user_id => 'a', email => 'x' x 5000 }, { ip => '10.1.2.3' }, { ip => '2001:db8::1' }, { ip => '::ffff:10.0.0.1' }, { app => { version => '1.2.0' }, since => '2019-12-31T23:59:59.999999Z' },
+	{ app => { version => '1.2' }, since => '2019-12-31' }, { org => 'o', country => [ 'FR', 'DE' ] }, { tags => ['x'], age => [ 1, 70 ] }, { tags => [ '5', { x => 1 } ] });
+my @raw = ('{"user_id": 1.0}', '{"user_id": 9007199254740993}', '{"user_id": 17, "age": 123456789012345678901234567890}', '{"user_id": "a", "age": 1e3}', '{"age": -0.0, "user_id": 7e0}', '{"user_id": 18446744073709551616}', '{"age": 17, "user_id": 5, "x": 99999999999999999999}');
+ok(reach($bridge), 'flags to evaluate');
+
+my @members = qw(flag_key value variant_key reason rule_id error_code error_message flag_version);
+my ($evaluations, %different) = (0);
+for my $context (@raw, map { $json->encode($_) } @contexts)
+{
+	for my $key (sort(keys %evaluated), 'nowhere')
+	{
+		my $fallback = any_of(undef, undef, 'null', '"f"', '{"a": [1.5, 12345678901]}');
+		my $one = $bridge->request('POST', "/evaluate/$key", qq({"context": $context) . (defined $fallback ? qq(, "fallback": $fallback}) : '}'));
+		conforms("POST /evaluate/$key", $one, $api->check('POST', "/evaluate/$key", $one));
+		my $wanted = ask_json(q{SELECT jsonb_strip_nulls(to_jsonb(e) - 'value' - 'variant_key' - 'rule_id') || jsonb_build_object('flag_key', $1::text, 'value', value, 'variant_key', variant_key, 'rule_id', rule_id)
+			FROM ff_evaluate($1, $2, $3) e}, $key, decode_utf8($context), $fallback);
+		$evaluations++;
+		push @{ $different{$key} }, "$context: $one->{content} instead of " . $json->encode($wanted) unless $json->encode($one->{json}) eq $json->encode($wanted);
+	}
+	my $all = $bridge->request('POST', '/evaluate', qq({"context": $context}));
+	conforms('POST /evaluate', $all, $api->check('POST', '/evaluate', $all));
+	my $wanted = ask_json(q{SELECT jsonb_agg(jsonb_strip_nulls(to_jsonb(e) - 'value' - 'variant_key' - 'rule_id') || jsonb_build_object('value', value, 'variant_key', variant_key, 'rule_id', rule_id) ORDER BY flag_key COLLATE "C")
+		FROM ff_evaluate_all($1) e}, decode_utf8($context));
+	next if $json->encode($all->{json}{evaluations} // []) eq $json->encode($wanted);
+	my %wanted = map { ($_->{flag_key} => $json->encode($_)) } @$wanted;
+	push @{ $different{all} }, "$context: $all->{status} " . join ' ', map { "$_ instead of $wanted{ $json->decode($_)->{flag_key} }" } grep { $_ ne $wanted{ $json->decode($_)->{flag_key} } } map { $json->encode($_) } @{ $all->{json}{evaluations} };
+}
+is_deeply([ map { "$_: $different{$_}[0]" } sort keys %different ], [], "$evaluations evaluations, and all at once, are what ff_evaluate has");
+is_deeply(api(200, 'POST', '/evaluate/bool-off', $_)->{json}{value}, JSON::PP::true, 'a context may be left out') for {}, { context => undef }, { other => 1 };
+problem(400, 'POST', '/evaluate/bool-off', $_) for '[]', '"x"', '{"context": []}', '{"context": "x"}', '{"context": {"a": 1, "a": 2}}', '{"context": {"a": "\\u0000"}}', '{', '', "{}\0", "{\"context\": {\"a\": \"\xFF\"}}", '[' x 100_000;
+problem(400, 'POST', '/evaluate', '{"context": 1}');
+problem(415, 'POST', $_, '{}', 'Content-Type' => 'text/plain') for '/evaluate', '/evaluate/exp', '/exposures';
+problem(404, 'POST', '/evaluate/-', {});
+problem(413, 'POST', '/evaluate', '{"context": {"a": "' . 'x' x 230_000 . '"}}');
 
 done_testing();
