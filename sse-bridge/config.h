@@ -39,7 +39,7 @@ typedef struct config
 	size_t ring_size;        /* of each namespace */
 	size_t max_lag;          /* bytes that a stream may be behind */
 	unsigned catch_up;       /* events read again for a stream that is further behind, at most */
-	unsigned catch_up_wait; /* for the log, before a snapshot is sent instead */
+	unsigned catch_up_wait;  /* for the log, before a snapshot is sent instead */
 	unsigned drain_timeout;
 
 	/* exposures */
