@@ -397,14 +397,17 @@ flags_begin(flag_space *space, const json_t *context)
 	return true;
 }
 
+/* A default that stands in after an error is no variant, as ff_evaluate has it. */
 static void
 fill(flag_answer *answer)
 {
+	bool is_served = answer->result.status == FFE_OK;
+
 	ffe_result_value(&answer->result, &answer->value);
-	answer->variant = ffe_result_variant(&answer->result, &answer->variant_len);
+	answer->variant = is_served ? ffe_result_variant(&answer->result, &answer->variant_len) : NULL;
 	answer->rule = ffe_result_rule(&answer->result, &answer->rule_len);
 	answer->message[0] = '\0';
-	if (answer->result.status != FFE_OK)
+	if (!is_served)
 		ffe_result_outline(&answer->result, answer->key, strlen(answer->key), answer->message,
 						   sizeof(answer->message));
 }
