@@ -291,6 +291,7 @@ take_recorded(void *arg, PGresult *const *results, int count, const char *why)
 		retry_later(all, result == NULL ? why : PQresultErrorMessage(result));
 }
 
+/* A bridge that ends doesn't wait before it tries again: it may be gone by then. */
 static void
 send_first(exposures *all)
 {
@@ -304,7 +305,7 @@ send_first(exposures *all)
 	bridge *bridge = all->bridge;
 	const char *why;
 
-	if (one == NULL || all->is_sending || monotonic_ms() < all->retry_at)
+	if (one == NULL || all->is_sending || (monotonic_ms() < all->retry_at && !bridge->is_draining))
 		return;
 	if (pool_run(bridge->write_pool == NULL ? bridge->pool : bridge->write_pool, statements, 2,
 				 take_recorded, all, &why))
