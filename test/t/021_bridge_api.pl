@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
-my $node = Ff::cluster('api', 'ff.exposure_sink = table');
+my $node = Ff::cluster('api', 'max_connections = 40', 'ff.exposure_sink = table');
 my $sql = Ff::session($node);
 my $bridge = Bridge->new($node, options => [ '--exposure-interval', '1s', '--max-body', '220kB' ]);
 my $api = OpenApi->new($bridge->request('GET', '/openapi.json')->{json});
@@ -279,7 +279,7 @@ my %evaluated = (
 	'bool-off' => [ 'boolean', 'true', enabled => 'false' ],
 	'bool-archived' => [ 'boolean', 'true', state => 'archived' ],
 	'text-variants' => [ 'string', '"none"', variants => '{"a": "A", "b": "Ünïcode \"q\" \\\\ \n", "none": "none"}', rules => '[{"id": "split", "if": {"attr": "country", "op": "equals", "value": "de", "ignore_case": true}, "serve": [{"variant": "a", "weight": 40}, {"variant": "b", "weight": 30}]}]' ],
-	'number-values' => [ 'number', '0', variants => '{"pi": 3.14159, "big": 1e30, "small": 1.50, "neg": -7}', rules => '[{"if": {"attr": "age", "op": "greater_or_equal", "value": 65}, "serve": "pi"}, {"if": {"attr": "age", "op": "less_than", "value": 0}, "serve": "neg"}, {"id": "numbers", "if": {"attr": "age", "op": "in_list", "value": [17, 18.5, 1e3]}, "serve": "big"}]', overrides => '[{"variant": "small", "users": ["user-1", "42"]}]' ],
+	'number-values' => [ 'number', '0', variants => '{"pi": 3.14159, "big": 1e15, "small": 1.50, "neg": -7}', rules => '[{"if": {"attr": "age", "op": "greater_or_equal", "value": 65}, "serve": "pi"}, {"if": {"attr": "age", "op": "less_than", "value": 0}, "serve": "neg"}, {"id": "numbers", "if": {"attr": "age", "op": "in_list", "value": [17, 18.5, 1e3]}, "serve": "big"}]', overrides => '[{"variant": "small", "users": ["user-1", "42"]}]' ],
 	'json-values' => [ 'json', '{"a": [1, 2, {"b": null}], "z": "é"}', variants => '{"list": [1, "x", true], "false": false}', rules => '[{"id": "re", "if": {"attr": "email", "op": "regex", "value": "^[^@]+@example\\\\.(com|org)$"}, "serve": "list"}, {"id": "net", "if": {"attr": "ip", "op": "in_cidr", "value": ["10.0.0.0/8", "2001:db8::/32"]}, "serve": "false"}]' ],
 	'needs' => [ 'boolean', 'false', requires => '[{"flag": "bool-rollout", "variant": "on"}]', rollout => '[{"variant": "on", "weight": 50}]' ],
 	'needs-killed' => [ 'boolean', 'false', requires => '[{"flag": "bool-off", "variant": "off"}]' ],
@@ -333,4 +333,217 @@ problem(415, 'POST', $_, '{}', 'Content-Type' => 'text/plain') for '/evaluate', 
 problem(404, 'POST', '/evaluate/-', {});
 problem(413, 'POST', '/evaluate', '{"context": {"a": "' . 'x' x 230_000 . '"}}');
 
+# ---------- segments ----------
+
+my $segment = { key => 'beta', description => 'Probe-Nutzer', if => { attr => 'email', op => 'ends_with', value => ['@example.com'], ignore_case => JSON::PP::true }, included => ['u1'], excluded => ['u2'] };
+$answer = api(201, 'POST', '/segments', $segment, 'FF-Actor' => 'me');
+is("$answer->{headers}{location} $answer->{headers}{etag}", '/segments/beta "1"', 'a segment');
+is_deeply($answer->{json}, ask_json(q{SELECT ff_segment('beta')}), '... as the database has it');
+problem(409, 'POST', '/segments', $segment);
+is(problem(400, 'POST', '/segments', { %$segment, key => 'x', included => ['u2'] })->{sqlstate}, '22023', 'somebody in both lists');
+is(problem(400, 'POST', '/segments', { key => 'x', if => { segment => 'nowhere' } })->{status}, 400, 'a segment that is not there');
+api(200, 'PUT', '/segments/beta', { if => { not => { segment => 'staff' } } }, 'If-Match' => '"1"');
+is(problem(400, 'PUT', '/segments/staff', { if => { segment => 'beta' } })->{sqlstate}, '42P19', 'a cycle');
+$answer = api(200, 'PATCH', '/segments/beta', { description => 'Zwei', included => ['u9'], if => undef });
+is_deeply($answer->{json}, ask_json(q{SELECT ff_segment('beta')}), 'patched');
+problem(412, $_, '/segments/beta', $_ eq 'DELETE' ? undef : {}, 'If-Match' => '"1"') for qw(PUT PATCH DELETE);
+api(304, 'GET', '/segments/beta', undef, 'If-None-Match' => $answer->{headers}{etag});
+is(api(200, 'DELETE', '/segments/beta')->{json}{state}, 'archived', 'archived');
+is(api(200, 'GET', '/segments/beta')->{json}{state}, 'archived', '... and whoever reads finds it so');
+is(api(200, 'POST', '/segments/beta/restore')->{json}{state}, 'active', 'restored');
+is(join(' ', map { $_->{action} } @{ api(200, 'GET', '/segments/beta/audit')->{json}{events} }), 'created updated updated archived restored', 'its history');
+problem(404, 'GET', "/segments/$_") for 'none', 'none/audit';
+problem(405, 'POST', "/segments/beta/$_") for 'audit';
+problem(404, 'POST', "/segments/beta/$_") for 'enable', 'exposures';
+problem(409, 'DELETE', '/segments/staff');
+$sql->do($_) for q{SELECT ff_archive_segment('beta')}, q{SELECT ff_purge_segment('beta')};
+$sql->do(q{INSERT INTO ff.segments (key, description, included, state) SELECT 'list-' || i, CASE WHEN i % 2 = 0 THEN 'Übung' END, '["u"]', CASE WHEN i % 3 = 0 THEN 'archived' ELSE 'active' END FROM generate_series(1, 9) i});
+reach($bridge);
+problem(404, 'GET', '/segments/beta');
+for ([], [ state => 'active', limit => 2 ], [ search => 'ÜBUNG', limit => 1 ], [ state => 'archived', search => 'list' ], [ tag => 'x', owner => 'y', limit => 4 ])
+{
+	my %filter = @$_;
+	my ($next, $good, @keys) = (with_query('/segments', @$_), 1);
+	my $after;
+	while (defined $next)
+	{
+		(my $is_equal, my $keys, $next) = page($next, 'ff_segments($1, $2, $3, $4)', $filter{state}, $filter{search}, $filter{limit} // 100, $after);
+		$good &&= $is_equal;
+		push @keys, @$keys;
+		$after = $keys->[-1];
+	}
+	is_deeply([ $good, @keys ], [ 1, @{ ask_json(q{SELECT coalesce(jsonb_agg(segment_key ORDER BY segment_key), '[]') FROM ff_segments($1, $2)}, @filter{qw(state search)}) } ], "segments, @$_");
+}
+
+# ---------- namespaces ----------
+
+$sql->do(q{SELECT ff_create_namespace('other')});
+ok(Bridge::wait_until(sub { $bridge->status('/flags?namespace=other') == 200 }), 'a new namespace is there without a restart');
+is(api(201, 'POST', '/flags?namespace=other', { %good, key => 'checkout', experiment => { active => JSON::PP::true }, rollout => [ { variant => 'on', weight => 100 } ] })->{headers}{location}, '/flags/checkout?namespace=other', 'its flags are its own');
+is_deeply(api(200, 'GET', '/flags/checkout?namespace=other')->{json}, ask_json(q{SELECT ff_flag('checkout', 'other')}), '... read');
+api(201, 'POST', '/segments?namespace=other', { key => 'seg', included => ['u'] });
+api(200, @$_) for [ 'PUT', '/flags/checkout?namespace=other', { %whole, rollout => [ { variant => 'on', weight => 50 } ], experiment => { active => JSON::PP::false } } ], [ 'PATCH', '/flags/checkout?namespace=other', { owner => 'o' } ], [ 'DELETE', '/flags/checkout?namespace=other' ],
+  (map { [ 'POST', "/flags/checkout/$_?namespace=other" ] } qw(restore disable enable)), [ 'GET', '/flags/checkout/audit?namespace=other' ], [ 'GET', '/flags/checkout/exposures?namespace=other' ],
+  [ 'GET', '/flags?namespace=other&limit=1' ], [ 'POST', '/exposures?namespace=other', { batch_id => 'o', exposures => [ { %shown, flag_key => 'checkout', user_id => 'o' } ] } ], [ 'POST', '/evaluate/checkout?namespace=other', {} ], [ 'POST', '/evaluate?namespace=other', {} ],
+  [ 'GET', '/segments?namespace=other' ], [ 'GET', '/segments/seg?namespace=other' ], [ 'PUT', '/segments/seg?namespace=other', { included => ['v'] } ], [ 'PATCH', '/segments/seg?namespace=other', {} ], [ 'DELETE', '/segments/seg?namespace=other' ],
+  [ 'POST', '/segments/seg/restore?namespace=other' ], [ 'GET', '/segments/seg/audit?namespace=other' ];
+is(ask(q{SELECT string_agg(DISTINCT namespace, ' ') FROM ff.exposures WHERE user_id = 'o'}), 'other', '... reported');
+is(api(200, 'GET', '/flags/checkout')->{json}{namespace} // api(200, 'GET', '/flags/checkout')->{json}{version}, 7, q{... and nobody else's});
+my $others = $bridge->stream('/stream?namespace=other');
+is($json->decode(($others->wait_for(1))[0]{data})->{namespace}, 'other', '... with a stream');
+
+# ---------- every route ----------
+
+my $paths = $api->{document}{paths};
+for my $template (sort keys %$paths)
+{
+	(my $path = $template) =~ s/\{key\}/base/;
+	my @methods = map { uc } grep { $_ ne 'parameters' } sort keys %{ $paths->{$template} };
+	is(join(' ', sort split /, /, api(204, 'OPTIONS', $path)->{headers}{allow}), "@methods", "$template: OPTIONS tells the methods");
+	for my $method (grep { my $one = $_; !grep { $_ eq $one } @methods } qw(GET HEAD POST PUT PATCH DELETE))
+	{
+		is(api(405, $method, $path)->{headers}{allow}, api(204, 'OPTIONS', $path)->{headers}{allow}, '... as a method that it has not does');
+	}
+	if ($paths->{$template}{get} && $template ne '/stream')
+	{
+		my ($get, $head) = map { $bridge->request($_, $path) } 'GET', 'HEAD';
+		delete $_->{headers}{date} for $get, $head;
+		delete $_->{headers}{'content-length'} for $template =~ /metrics/ ? ($get, $head) : ();
+		is_deeply([ @$head{qw(status headers)}, $head->{content} // '' ], [ @$get{qw(status headers)}, '' ], '... and HEAD is GET without the body');
+	}
+	for my $method (grep { $_ ne 'OPTIONS' && $_ ne 'HEAD' } @methods)
+	{
+		my $operation = $paths->{$template}{ lc $method };
+		my @parameters = map { $api->resolve($_)->{name} } @{ $operation->{parameters} // [] };
+		my $body = $operation->{requestBody} ? $template eq '/exposures' ? { batch_id => 'x', exposures => [] } : {} : undef;
+		problem(404, $method, "$path?namespace=nowhere", $body) if grep { $_ eq 'namespace' } @parameters;
+		problem(400, $method, "$path?namespace=a&namespace=b", $body);
+		my @cross = ([ Origin => 'http://evil.example' ], [ Origin => 'null' ], [ Origin => 'https://' . $bridge->address ], [ 'Sec-Fetch-Site' => 'cross-site' ], [ 'Sec-Fetch-Site' => 'same-site' ]);
+		problem(403, $method, $path, $body, @$_) for $method eq 'GET' ? () : @cross;
+	}
+}
+api(200, 'GET', '/flags/base', undef, Origin => 'http://evil.example');
+api(200, 'POST', '/evaluate/base', {}, Origin => $bridge->url, 'Sec-Fetch-Site' => 'same-origin');
+for my $host ('evil.example', 'localhost.evil.example', '127.0.0.1.nip.io:80')
+{
+	$answer = raw("GET /flags HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n\r\n");
+	is($answer->{status}, 421, "$host is not this machine");
+	conforms('GET /flags', $answer, $api->check('GET', '/flags', $answer));
+}
+is(raw("GET /healthz HTTP/1.1\r\nHost: $_\r\nConnection: close\r\n\r\n")->{status}, 200, "$_ is") for 'localhost', 'LOCALHOST:1', '127.0.0.1', '[::1]:8080';
+problem(404, 'GET', $_) for '/', '/flag', '/flags/', '/flags//audit', '/flags/base/', '/flags/base/nothing', '/flags/base/audit/x', '/Flags', '/openapi', '/flags/..';
+for my $path ('/flags/a%00', '/flags/%ff')
+{
+	$answer = $bridge->request('GET', $path);
+	is($answer->{status}, 400, 'a path that is no text');
+	conforms("GET $path", $answer, $api->check('GET', '/flags/a', $answer, 1));
+}
+api(200, 'GET', $_) for '/healthz', '/readyz', '/metrics', '/openapi.json';
+my ($version) = PostgreSQL::Test::Utils::slurp_file("$ENV{FF_SOURCE}/ff.control") =~ /default_version = '(.*)'/;
+is($api->{document}{info}{version}, $version, 'the document is of this version');
+is_deeply($api->{document}, $json->decode(PostgreSQL::Test::Utils::slurp_file("$ENV{FF_SOURCE}/sse-bridge/openapi.json")), '... the one of the source');
+
+# ---------- a role that may only read ----------
+
+$sql->do($_) for 'CREATE ROLE reader LOGIN', q{SELECT ff_grant('reader', 'read', 'default')};
+my $reader = Bridge->new($node, database => 'host=' . $node->host . ' port=' . $node->port . ' dbname=postgres user=reader');
+via($reader, 200, @$_) for [ 'GET', '/flags' ], [ 'GET', '/flags/base' ], [ 'GET', '/flags/base/audit' ], [ 'POST', '/evaluate/base', {} ], [ 'GET', '/flags/base/exposures' ], [ 'GET', '/readyz' ];
+via($reader, 403, @$_) for [ 'POST', '/flags', { %good, key => 'mine' } ], [ 'PUT', '/flags/base', \%whole ], [ 'PATCH', '/flags/base', { owner => 'me' } ], [ 'DELETE', '/flags/base' ],
+  (map { [ 'POST', "/flags/base/$_" ] } qw(restore enable disable)), [ 'POST', '/exposures', { %$batch, batch_id => 'mine' } ], [ 'POST', '/segments', { key => 'mine', included => ['u'] } ], [ 'PUT', '/segments/staff', { included => ['u'] } ],
+  [ 'PATCH', '/segments/staff', {} ], [ 'DELETE', '/segments/staff' ], [ 'POST', '/segments/staff/restore' ];
+via($reader, 404, 'GET', '/flags?namespace=other');
+via($reader, 404, 'GET', '/stream?namespace=other');
+is($reader->stop, 0, 'a bridge of a role that may only read');
+
+# ---------- who wrote reads what was written ----------
+
+my $stale = 0;
+for my $i (1 .. 100)
+{
+	my $owner = "owner-$i";
+	my $written = $bridge->request('PATCH', '/flags/base', { owner => $owner });
+	$stale++ unless ($bridge->request('GET', '/flags/base')->{json}{owner} // '') eq $owner;
+	$stale++ unless $bridge->request('POST', '/evaluate', {})->{headers}{'ff-event-id'} eq $written->{headers}{'ff-event-id'};
+}
+is($stale, 0, 'who wrote reads what was written, at once');
+
+# ---------- without the database ----------
+
+sub exposed { return join ' ', ask(q{SELECT count(*), count(DISTINCT user_id), sum(evaluations) FROM ff.exposures WHERE user_id LIKE $1}, "$_[0]%") }
+sub expose { my ($who, $users, $times) = @_; api(200, 'POST', '/evaluate/exp', { context => { user_id => "$who-$_" } }) for map { my $user = $_; map { $user } 1 .. $times // 1 } 1 .. $users; return }
+
+expose('before', 10, 2);
+ok(Bridge::wait_until(sub { exposed('before') =~ /^\d+ 10 20$/ }), 'who is evaluated is exposed');
+$sql->disconnect;
+$node->stop;
+ok(Bridge::wait_until(sub { $bridge->request('GET', '/readyz')->{json}{database} eq 'away' }), 'the database is away');
+$answer = api(200, 'GET', '/readyz');
+like($answer->{json}{stale_seconds}, qr/^\d+$/, '... the bridge is ready, and tells how stale');
+for ([ 'GET', '/flags/base' ], [ 'GET', '/flags?search=ärger' =~ s/ä/%C3%A4/r ], [ 'GET', '/segments' ], [ 'POST', '/evaluate/base', {} ], [ 'POST', '/evaluate', {} ])
+{
+	like(api(200, @$_)->{headers}{'ff-stale'}, qr/^\d+$/, '... as what it answers does');
+}
+like(api(304, 'GET', '/flags/base', undef, 'If-None-Match' => '*')->{headers}{'ff-stale'}, qr/^\d+$/, '... also that it has not changed');
+for ([ 'POST', '/flags', { %good, key => 'new' } ], [ 'PUT', '/flags/base', \%whole ], [ 'PATCH', '/flags/base', {} ], [ 'DELETE', '/flags/base' ], [ 'POST', '/flags/base/disable' ], [ 'POST', '/exposures', $batch ],
+	[ 'GET', '/flags/base/audit' ], [ 'GET', '/flags/base/exposures' ], [ 'POST', '/segments', $segment ])
+{
+	ok(problem(503, @$_)->{headers}{'retry-after'} > 0, '... what needs it is to be tried again later');
+}
+expose('away', 30, 3);
+ok(Bridge::wait_until(sub { $bridge->metric('ff_bridge_exposure_failures_total') >= 2 }), 'exposures can not be written');
+expose('away', 30);
+my $connection = $bridge->stream;
+$connection->wait_for(1);
+is(($connection->data)[0]{event}, 'snapshot', 'a stream begins');
+$node->start;
+$sql = Ff::session($node);
+ok(Bridge::wait_until(sub { $bridge->request('GET', '/readyz')->{json}{database} eq 'connected' }), 'the database is back');
+ok(Bridge::wait_until(sub { $bridge->metric('ff_bridge_exposures_waiting') == 0 }), 'exposures are written');
+like(exposed('away'), qr/^\d+ 30 120$/, '... all of them, and none twice');
+ok(!exists api(200, 'GET', '/flags/base')->{headers}{'ff-stale'}, 'what is read is not stale any more');
+ok(Bridge::wait_until(sub { $bridge->request('PATCH', '/flags/base', { description => 'back' })->{status} == 200 }), 'and writing goes on');
+
+# ---------- the stream has had all of it ----------
+
+my $last = ask(q{SELECT max(id) FROM ff.events WHERE namespace = 'default'});
+ok(Bridge::wait_until(sub { grep { ($_->{id} // '') =~ /^$last-/ } $stream->data }), 'the stream of the beginning is still there');
+my @told = $stream->data;
+for my $told (@told, ($others->data)[0])
+{
+	my $data = $json->decode($told->{data});
+	conforms("event $told->{event}", { content => $told->{data} }, $api->check_event($told->{event}, $data));
+}
+is_deeply([ map { $_->{id} } @told[ 1 .. $#told ] ], ask_json(q{SELECT jsonb_agg(id || '-' || left(encode(hash, 'hex'), 8) ORDER BY id) FROM ff.events WHERE namespace = 'default'}), '... and has told each event');
+is_deeply([ map { my $data = $json->decode($_->{data}); $data->{flag} // $data->{segment} } @told[ 1 .. $#told ] ], ask_json(q{SELECT jsonb_agg(new_value ORDER BY id) FROM ff.events WHERE namespace = 'default'}), '... with what it led to');
+
+# ---------- the end ----------
+
+$_->close for $stream, $others, $connection;
+$bridge->stop;
+$bridge = Bridge->new($node, options => [ '--exposure-interval', '1h', '--drain-timeout', '60s' ]);
+expose('last', 20);
+is($bridge->metric('ff_bridge_exposures_waiting'), 20, 'exposures wait');
+is($bridge->stop('TERM'), 0, 'the bridge ends');
+is(exposed('last'), '20 20 20', '... and has written them before');
+
+$bridge = Bridge->new($node, options => [ '--exposure-interval', '1s' ]);
+$sql->disconnect;
+$node->stop;
+expose('late', 20);
+ok(Bridge::wait_until(sub { $bridge->metric('ff_bridge_exposure_failures_total') >= 5 }), 'a bridge that has failed to write them, and waits before it tries again');
+$node->start;
+$sql = Ff::session($node);
+ok(Bridge::wait_until(sub { $bridge->request('GET', '/readyz')->{json}{database} eq 'connected' && $bridge->metric('ff_bridge_pool_ready') > 0 }), '... when the database is back');
+is($bridge->stop('TERM'), 0, '... ends');
+is(exposed('late'), '20 20 20', '... and writes them, too');
+
+$node->stop;
+$bridge = Bridge->new($node, not_ready => 1);
+is(problem(503, $_->[0], $_->[1], $_->[2])->{headers}{'retry-after'} > 0, 1, 'a bridge that has never reached the database') for [ 'GET', '/flags' ], [ 'GET', '/flags/base' ], [ 'POST', '/evaluate', {} ], [ 'POST', '/evaluate/base', {} ], [ 'POST', '/flags', {} ];
+is(api(503, 'GET', '/readyz')->{json}{stale_seconds}, undef, '... is not ready');
+api(200, 'GET', '/stream');
+$bridge->stop;
+
+is($deviations, 0, "$answers answers and events are as the document has them");
+is_deeply([ $api->unseen ], [], '... and whatever it promises has been seen');
 done_testing();

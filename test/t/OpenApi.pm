@@ -128,7 +128,7 @@ my %keywords = (
 	additionalProperties => sub {
 		my ($self, $schema, $value, $place, $whole) = @_;
 		return unless type_of($value) eq 'object';
-		return { map { %{ $self->problems($schema, $value->{$_}, "$place.$_") } } grep { !exists $whole->{properties}{$_} } keys %$value };
+		return { map { %{ $self->problems($schema, $value->{$_}, "$place.$_") } } grep { !$whole->{properties} || !exists $whole->{properties}{$_} } keys %$value };
 	},
 	propertyNames => sub {
 		my ($self, $schema, $value, $place) = @_;
