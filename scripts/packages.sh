@@ -19,7 +19,7 @@ build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev curl libpq-dev lib
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind
 	nodejs npm chromium)
-bench_packages=(valgrind libjansson-dev)
+bench_packages=(valgrind libjansson-dev nginx-light libnginx-mod-nchan)
 majors_packages=(git debootstrap)
 
 # Keeps Debian from making a cluster "main", and starting it, beside the server's package. A file

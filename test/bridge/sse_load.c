@@ -10,6 +10,7 @@
  *		--stall N      of the clients, so many read nothing after the answer's head
  *		--retry MS     instead of what the server tells
  *		--loose        numbers may have gaps (filters; other servers)
+ *		--numbered     the number of an event is the "event_id" in its data, whatever its id is
  *
  * Each client reconnects by itself, to the next address, with the id that it has seen last. Ids are
  * "number-hash" or a number alone. On stdin comes "until N": it ends when every client that reads
@@ -72,7 +73,8 @@ typedef struct client
 	uint64_t number;   /* of last; 0: none */
 	bool is_snapshot;
 	bool has_data;
-	int64_t sent_at; /* of the event; 0: it doesn't say */
+	int64_t sent_at;  /* of the event; 0: it doesn't say */
+	uint64_t in_data; /* the number that its data has */
 	bool is_stalled;
 } client;
 
@@ -94,6 +96,7 @@ static unsigned cut_one_in = 0;
 static unsigned stalled = 0;
 static int forced_retry = -1;
 static bool is_loose = false;
+static bool is_numbered = false;
 static seen *events;
 static uint64_t until = 0; /* 0: go on */
 static uint64_t end_at = 0;
@@ -143,7 +146,7 @@ note_hash(uint64_t number, const char *id)
 static void
 take_event(client *one)
 {
-	uint64_t number = strtoull(one->id, NULL, 10);
+	uint64_t number = is_numbered ? one->in_data : strtoull(one->id, NULL, 10);
 	seen *event = &events[number % MOST_EVENTS];
 
 	note_hash(number, one->id);
@@ -207,6 +210,8 @@ take_line(client *one, const char *line)
 		one->has_data = true;
 		if (time != NULL && !one->is_snapshot)
 			one->sent_at = strtoll(time + 2, NULL, 10);
+		if (is_numbered && (value = strstr(value, "\"event_id\":")) != NULL)
+			one->in_data = strtoull(value + 11, NULL, 10);
 	}
 }
 
@@ -448,7 +453,7 @@ report_latency(void)
 	qsort(times, count, sizeof(int64_t), compare);
 	if (count > 0)
 		printf("p50_ms=%.2f\np99_ms=%.2f\nmax_ms=%.2f\n", (double) times[count / 2] / 1000,
-			   (double) times[count * 99 / 100] / 1000, (double) times[count - 1] / 1000);
+			   (double) times[(count - 1) * 99 / 100] / 1000, (double) times[count - 1] / 1000);
 	free(times);
 }
 
@@ -498,6 +503,8 @@ read_arguments(int argc, char **argv)
 
 		if (strcmp(argv[i], "--loose") == 0)
 			is_loose = true;
+		else if (strcmp(argv[i], "--numbered") == 0)
+			is_numbered = true;
 		else if (strncmp(argv[i], "--", 2) != 0)
 		{
 			if (!add_address(argv[i]))
