@@ -2,7 +2,7 @@
 #
 #     post ADDRESS RATE COUNT FILE   posts an event, whose data is in FILE, to /pub: so many a second, so
 #                                    many times, numbered from 1 on, each with the time in its data
-#     probe PATH SECONDS A B         asks for a path at two addresses in turn, 50 times a second each, over
+#     probe PATH SECONDS A B         asks for a path at two addresses in turn, some 50 times a second each, over
 #                                    connections that are kept; prints both medians in microseconds
 
 use strict;
@@ -63,8 +63,9 @@ sub probe
 	my $start = time;
 	for my $i (1 .. $seconds * 50)
 	{
-		wait_until($start + $i / 50);
-		for my $which (0, 1)
+		# at random, so as not to keep step with the events
+		wait_until($start + ($i + rand) / 50);
+		for my $which ($i % 2 ? (0, 1) : (1, 0))
 		{
 			my $begin = time;
 			ask($sockets[$which], $request);

@@ -278,7 +278,8 @@ send_request(client *one)
 	int error = 0;
 	socklen_t size = sizeof(error);
 	int len = snprintf(request, sizeof(request),
-					   "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s%s\r\n",
+					   "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: "
+					   "text/event-stream\r\nConnection: close\r\n%s%s%s\r\n",
 					   path, *one->last == '\0' ? "" : "Last-Event-ID: ", one->last,
 					   *one->last == '\0' ? "" : "\r\n");
 
