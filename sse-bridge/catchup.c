@@ -120,7 +120,8 @@ collect(const view *view, const PGresult *rows, uint64_t after)
 		if (size == 0)
 			break;
 		/* entries are counted by size, too: small events must all have one */
-		if (pass == 0 && (events = ring_new(size + (size_t) PQntuples(rows) * 128, after)) == NULL)
+		if (pass == 0 && (events = ring_new(size + (size_t) PQntuples(rows) * RING_BYTES_PER_ENTRY,
+											after)) == NULL)
 			break;
 	}
 	text_free(&rendered);

@@ -11,10 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_PER_ENTRY                                                                            \
-	128 /* events are seldom smaller: there are as many entries as that gives                      \
-		 */
-
 typedef struct entry
 {
 	uint64_t id;
@@ -53,7 +49,7 @@ ring_new(size_t size, uint64_t covers_after)
 	new->size = size;
 	new->covers_after = covers_after;
 	new->gap = UINT64_MAX;
-	for (new->room = 64; new->room < size / BYTES_PER_ENTRY; new->room *= 2)
+	for (new->room = 64; new->room < size / RING_BYTES_PER_ENTRY; new->room *= 2)
 		;
 	new->bytes = malloc(size);
 	new->entries = calloc(new->room, sizeof(entry));

@@ -14,6 +14,9 @@
 
 typedef struct ring ring;
 
+/* There is an entry for so many bytes: events are seldom smaller, and push others out early. */
+#define RING_BYTES_PER_ENTRY 256
+
 /* An event in the ring; pointers are good until the next ring_put. */
 typedef struct ring_event
 {
