@@ -18,7 +18,7 @@ build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev curl libpq-dev lib
 	libhttp-parser-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsystemd-dev uthash-dev)
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind
-	nodejs npm chromium)
+	nodejs npm chromium pgbouncer)
 bench_packages=(valgrind libjansson-dev nginx-light libnginx-mod-nchan)
 majors_packages=(git debootstrap)
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../src/engine/json/ffe_jansson.h"
 #include "exposures.h"
 
 /* ---------- the request ---------- */
@@ -115,6 +116,20 @@ finish(api_call *call, view *view, text *body)
 	api_reply_text(call, 200, "application/json", body);
 }
 
+/* The JSON text of a value, with the digits that its numbers need. */
+static char *
+text_of(const json_t *value)
+{
+	ffe_node node = ffe_jansson_node(value);
+	size_t len = ffe_jansson_reader.copy(&node, NULL, 0);
+	char *text = malloc(len + 1);
+
+	if (text == NULL)
+		return NULL;
+	text[ffe_jansson_reader.copy(&node, text, len)] = '\0';
+	return text;
+}
+
 void
 api_evaluate(api_call *call)
 {
@@ -128,7 +143,7 @@ api_evaluate(api_call *call)
 	if (body == NULL)
 		return;
 	given = json_object_get(body, "fallback");
-	fallback = given == NULL ? NULL : json_dumps(given, JSON_ENCODE_ANY | JSON_COMPACT);
+	fallback = given == NULL ? NULL : text_of(given);
 	if (!flags_begin(view->flags, json_object_get(body, "context")))
 		api_unavailable(call, "out of memory");
 	else

@@ -15,6 +15,7 @@
 #include "stream.h"
 
 #define LIST_LIMIT 1000
+#define MOST_KEYS 256 /* of a stream: each event is compared with each of them */
 
 static const char *
 object_name(ffe_object object)
@@ -120,6 +121,16 @@ api_get(api_call *call)
 											 : "There is no segment of this key.");
 }
 
+static unsigned
+count_commas(const char *text)
+{
+	unsigned count = 0;
+
+	for (; *text != '\0'; text++)
+		count += *text == ',';
+	return count;
+}
+
 void
 api_stream(api_call *call)
 {
@@ -141,6 +152,11 @@ api_stream(api_call *call)
 	view = api_view(call);
 	if (view == NULL)
 		return;
+	if (keys != NULL && count_commas(keys) >= MOST_KEYS)
+	{
+		api_bad_request(call, "keys", "These are too many keys: 256 at most.");
+		return;
+	}
 	if (http_header(call->request, "Last-Event-ID") != NULL)
 		last = http_header(call->request, "Last-Event-ID");
 	call->bridge->metrics.requests[call->route][2]++;

@@ -160,8 +160,8 @@ catchup_join(bridge *bridge, view *view, event_ref after, catchup_handler handle
 {
 	char before[24], limit[24];
 	const pg_statement statements[] = {{.sql = SQL_PATH},
-									   {.sql =
-											"SELECT " EVENT_COLUMNS " FROM ff_events_after($1, $2)",
+									   {.sql = "SELECT " EVENT_COLUMNS " FROM " EVENTS_AFTER
+											   " ORDER BY event_id",
 										.count = 2,
 										.params = {before, limit}}};
 	catchup *one = asked;

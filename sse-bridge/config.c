@@ -410,6 +410,15 @@ take_argument(config *config, int which, const char *value, bool is_first)
 				options[which].name);
 		return CONFIG_WRONG;
 	}
+	if (options[which].place == PLACE(exposure_sink_url) && strchr(value, '@') != NULL)
+	{
+		fprintf(stderr,
+				"sse-bridge: --%s: a password on the command line is seen by everybody on this "
+				"machine; "
+				"use the environment or the configuration file\n",
+				options[which].name);
+		return CONFIG_WRONG;
+	}
 	return take_option(config, &options[which], value, "command line") ? CONFIG_OK : CONFIG_WRONG;
 }
 
@@ -444,6 +453,8 @@ is_sound(const config *config)
 
 	if (config->pool_size == 0)
 		problem = "pool-size must be at least 1";
+	else if (config->statement_timeout < 100)
+		problem = "statement-timeout must be at least 100ms";
 	else if (config->keepalive < 100)
 		problem = "keepalive must be at least 100ms";
 	else if (config->retry_most < config->retry_least)

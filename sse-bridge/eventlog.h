@@ -25,6 +25,17 @@
 	"1000000)::bigint, "                                                                           \
 	"namespace, object, key, action, version, new_value"
 
+/*
+ * Those after $1, $2 of them at most, and no more than so many bytes together, but for the first
+ * two: definitions may be large. newest is the last one that there would be otherwise.
+ */
+#define EVENTS_AFTER                                                                               \
+	"(SELECT *, max(event_id) OVER () AS newest, "                                                 \
+	"sum(octet_length(new_value::text)) OVER (ORDER BY event_id) "                                 \
+	"- octet_length(new_value::text) AS bytes_before, row_number() OVER (ORDER BY event_id) AS n " \
+	"FROM ff_events_after($1, $2)) e "                                                             \
+	"WHERE n <= 2 OR coalesce(bytes_before, 0) < 4000000"
+
 /* Reads a row of them; its strings are the result's. */
 extern void eventlog_read(const PGresult *result, int row, log_event *event);
 

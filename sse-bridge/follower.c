@@ -20,6 +20,7 @@
 #include "hub.h"
 #include "log.h"
 #include "pg.h"
+#include "pool.h"
 #include "stream.h"
 
 #define CONNECT_TIMEOUT 5000
@@ -29,6 +30,7 @@
 #define BACKOFF_MOST 10000
 #define IDLE_READ 5000     /* read all the same, when no notification came for so long */
 #define NONCE_TIMEOUT 2000 /* for our own notification to come back */
+#define NONCE_RETRY 200    /* to send it, where no connection is free */
 #define EVENTS_AT_ONCE 500
 #define REPLAYED 5000 /* of the newest events, at a load, for streams to resume */
 
@@ -43,6 +45,7 @@ struct follower
 	bool is_broken; /* the connection is to be given up */
 	bool is_standby;
 	bool is_polling;
+	bool is_probe_sent;
 	bool is_notified;       /* meanwhile */
 	bool is_looking_around; /* besides reading, whether we are where we were, with what there was */
 	uint64_t read_at;       /* 0: never */
@@ -55,6 +58,7 @@ struct follower
 static void connect_again(follower *f);
 static void read_log(follower *f);
 static void load(follower *f);
+static void send_probe(follower *f);
 
 /* ---------- time ---------- */
 
@@ -129,6 +133,11 @@ on_nonce_timer(evutil_socket_t fd, short what, void *arg)
 	(void) what;
 	if (f->nonce[0] == '\0')
 		return;
+	if (!f->is_probe_sent)
+	{
+		send_probe(f);
+		return;
+	}
 	log_warning("notifications don't come, so the log is polled", "hint",
 				"connect to the server itself, or to a pooler in session mode");
 	f->is_polling = true;
@@ -170,25 +179,46 @@ make_nonce(follower *f)
 }
 
 static void
+take_sent(void *arg, PGresult *const *results, int count, const char *why)
+{
+	(void) arg;
+	(void) results;
+	(void) count;
+	(void) why;
+}
+
+/*
+ * Tells ourselves something on a channel of our own, to see whether it comes. It is sent by another
+ * connection and another transaction: a pooler lets us hear what we say ourselves.
+ */
+static void
+send_probe(follower *f)
+{
+	const pg_statement statement = {.sql = "SELECT pg_catalog.pg_notify($1, '')",
+									.count = 1,
+									.params = {f->nonce}};
+	const char *why;
+
+	f->is_probe_sent = pool_run(f->bridge->pool, &statement, 1, take_sent, NULL, &why);
+	set_timer(f->nonce_timer, f->is_probe_sent ? NONCE_TIMEOUT : NONCE_RETRY);
+}
+
+static void
 take_probe(void *arg, PGresult *const *results, int count)
 {
 	follower *f = arg;
 
-	if (!succeeded(f, "probing notifications", results, count, 2))
+	if (!succeeded(f, "probing notifications", results, count, 1))
 		return;
-	set_timer(f->nonce_timer, NONCE_TIMEOUT);
+	send_probe(f);
 	read_log(f);
 }
 
-/* Tells ourselves something on a channel of our own, to see whether it comes. */
 static void
 probe(follower *f)
 {
 	char listen[64];
-	const pg_statement statements[] = {{.sql = listen},
-									   {.sql = "SELECT pg_catalog.pg_notify($1, '')",
-										.count = 1,
-										.params = {f->nonce}}};
+	const pg_statement statement = {.sql = listen};
 
 	if (f->nonce[0] == '\0')
 	{
@@ -196,7 +226,7 @@ probe(follower *f)
 		return;
 	}
 	snprintf(listen, sizeof(listen), "LISTEN %s", f->nonce);
-	pg_send(f->conn, statements, 2, READ_TIMEOUT, take_probe, f);
+	pg_send(f->conn, &statement, 1, READ_TIMEOUT, take_probe, f);
 }
 
 static void listen_next(follower *f);
@@ -312,6 +342,16 @@ take_events(follower *f, const PGresult *rows)
 	return true;
 }
 
+/* Whether the log has events beyond those that were read. */
+static bool
+has_more(const PGresult *rows)
+{
+	int last = PQntuples(rows) - 1;
+
+	return last >= 0 && (last >= EVENTS_AT_ONCE || strtoull(PQgetvalue(rows, last, 9), NULL, 10) >
+													   eventlog_ref(rows, last, 0).id);
+}
+
 static void
 take_log(void *arg, PGresult *const *results, int count)
 {
@@ -324,7 +364,7 @@ take_log(void *arg, PGresult *const *results, int count)
 		load(f);
 		return;
 	}
-	if (PQntuples(results[1]) > EVENTS_AT_ONCE)
+	if (has_more(results[1]))
 	{
 		read_log(f);
 		return;
@@ -349,7 +389,7 @@ read_log(follower *f)
 	char after[24], limit[24];
 	const pg_statement statements[] = {
 		{.sql = SQL_PATH},
-		{.sql = "SELECT " EVENT_COLUMNS " FROM ff_events_after($1, $2)",
+		{.sql = "SELECT " EVENT_COLUMNS ", newest FROM " EVENTS_AFTER " ORDER BY event_id",
 		 .count = 2,
 		 .params = {after, limit}},
 		{.sql = "SELECT pg_is_in_recovery(), (SELECT count(*) FROM ff_namespaces())"}};
@@ -422,22 +462,24 @@ take_load(void *arg, PGresult *const *results, int count)
 static void
 load(follower *f)
 {
-	char replayed[24];
+	char replayed[24], bytes[24];
 	const pg_statement statements[] = {
 		{.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 		{.sql = SQL_PATH},
 		{.sql = "SELECT namespace FROM ff_namespaces()"},
 		{.sql = "SELECT namespace, object, key, version, definition FROM ff_documents()"},
 		{.sql = "SELECT event_id, left(encode(event_hash, 'hex'), 8) FROM ff_event_head()"},
-		{.sql =
-			 "SELECT " EVENT_COLUMNS " FROM ff_events_after((SELECT greatest(coalesce(event_id, 0)"
-			 " - $1, 0) FROM ff_event_head()), NULL)",
-		 .count = 1,
-		 .params = {replayed}},
+		{.sql = "SELECT " EVENT_COLUMNS " FROM (SELECT *, sum(octet_length(new_value::text)) OVER "
+				"(ORDER BY event_id DESC) AS bytes FROM ff_events_after((SELECT greatest("
+				"coalesce(event_id, 0) - $1, 0) FROM ff_event_head()), NULL)) e "
+				"WHERE coalesce(bytes, 0) <= $2 ORDER BY event_id",
+		 .count = 2,
+		 .params = {replayed, bytes}},
 		{.sql = "COMMIT"}};
 
 	f->state = FOLLOWER_LOADING;
 	snprintf(replayed, sizeof(replayed), "%d", REPLAYED);
+	snprintf(bytes, sizeof(bytes), "%zu", f->bridge->config.ring_size);
 	pg_send(f->conn, statements, 7, LOAD_TIMEOUT, take_load, f);
 }
 

@@ -418,7 +418,8 @@ read_secret(const char *path)
 	if (path == NULL)
 		return strdup("");
 	file = fopen(path, "r");
-	if (file == NULL || fgets(line, sizeof(line), file) == NULL)
+	if (file == NULL || fgets(line, sizeof(line), file) == NULL || strcspn(line, "\r\n") == 0 ||
+		strlen(line) == sizeof(line) - 1)
 	{
 		log_error("the secret that signs exposures can't be read", "file", path);
 		if (file != NULL)

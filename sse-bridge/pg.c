@@ -17,6 +17,7 @@ typedef struct pg_job
 	void *arg;
 	int count;
 	int answered;
+	unsigned timeout; /* without a byte of the answer */
 	PGresult *results[PG_MAX_STATEMENTS];
 } pg_job;
 
@@ -215,7 +216,7 @@ pg_send(pg_conn *conn, const pg_statement *statements, int count, unsigned timeo
 {
 	bool sent = true;
 
-	conn->job = (pg_job){.handler = handler, .arg = arg, .count = count};
+	conn->job = (pg_job){.handler = handler, .arg = arg, .count = count, .timeout = timeout};
 	for (int i = 0; sent && i < count; i++)
 		sent = PQsendQueryParams(conn->pq, statements[i].sql, statements[i].count, NULL,
 								 statements[i].params, NULL, NULL, 0);
@@ -300,6 +301,8 @@ on_io(evutil_socket_t fd, short what, void *arg)
 		fail(conn, PQerrorMessage(conn->pq));
 		return;
 	}
+	if ((what & EV_READ) != 0 && conn->job.handler != NULL)
+		set_timer(conn, conn->job.timeout);
 	if ((what & EV_WRITE) != 0)
 		flush(conn);
 	take_results(conn);

@@ -14,13 +14,14 @@
 #define BACKOFF_LEAST 50
 #define BACKOFF_MOST 10000
 
-/* A call that waits or is being answered. Its parameters lie after it. */
+/* A call that waits or is being answered. Its texts and parameters lie after it. */
 typedef struct call
 {
 	pool_handler handler;
 	void *arg;
 	int count;
 	pg_statement statements[PG_MAX_STATEMENTS];
+	uint64_t since; /* in milliseconds */
 	struct call *next;
 } call;
 
@@ -59,17 +60,20 @@ make_call(const pg_statement *statements, int count, pool_handler handler, void 
 
 	for (int i = 0; i < count; i++)
 	{
+		size += strlen(statements[i].sql) + 1;
 		for (int p = 0; p < statements[i].count; p++)
 			size += statements[i].params[p] == NULL ? 0 : strlen(statements[i].params[p]) + 1;
 	}
 	new = malloc(size);
 	if (new == NULL)
 		return NULL;
-	*new = (call){.handler = handler, .arg = arg, .count = count};
+	*new = (call){.handler = handler, .arg = arg, .count = count, .since = monotonic_ms()};
 	to = (char *) (new + 1);
 	for (int i = 0; i < count; i++)
 	{
 		new->statements[i] = statements[i];
+		new->statements[i].sql = to;
+		to = stpcpy(to, statements[i].sql) + 1;
 		for (int p = 0; p < statements[i].count; p++)
 		{
 			if (statements[i].params[p] == NULL)
@@ -135,13 +139,29 @@ take_answer(void *arg, PGresult *const *results, int count)
 		serve(one);
 }
 
+/* The next call; those that have waited for too long are told so: whoever asked is gone, or will
+ * be. */
+static call *
+take_fresh(pool *pool)
+{
+	call *one;
+
+	while ((one = take_first(pool)) != NULL &&
+		   monotonic_ms() - one->since > pool->bridge->config.statement_timeout)
+	{
+		one->handler(one->arg, NULL, 0, "no connection to the database was free in time");
+		free(one);
+	}
+	return one;
+}
+
 /* Takes up the next call, if there is one. */
 static void
 serve(member *one)
 {
 	if (!one->is_ready || one->call != NULL || !pg_is_idle(one->conn))
 		return;
-	one->call = take_first(one->pool);
+	one->call = take_fresh(one->pool);
 
 	/* the server's own limit is to come first: it ends the statement, and says so */
 	if (one->call != NULL)

@@ -23,9 +23,9 @@ extern pool *pool_new(bridge *bridge, const char *conninfo);
 extern void pool_free(pool *pool);
 
 /*
- * Sends statements together, when a connection is free. Parameters need not outlive the call.
- * False, and handler isn't called, where the database is away, or too many calls wait already: *why
- * tells.
+ * Sends statements together, when a connection is free. Texts and parameters need not outlive the
+ * call. False, and handler isn't called, where the database is away, or too many calls wait
+ * already: *why tells.
  */
 extern bool pool_run(pool *pool, const pg_statement *statements, int count, pool_handler handler,
 					 void *arg, const char **why);
