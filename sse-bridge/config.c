@@ -410,7 +410,7 @@ take_argument(config *config, int which, const char *value, bool is_first)
 				options[which].name);
 		return CONFIG_WRONG;
 	}
-	if (options[which].place == PLACE(exposure_sink_url) && strchr(value, '@') != NULL)
+	if (strcmp(options[which].name, "exposure-sink-url") == 0 && strchr(value, '@') != NULL)
 	{
 		fprintf(stderr,
 				"sse-bridge: --%s: a password on the command line is seen by everybody on this "
