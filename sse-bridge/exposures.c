@@ -37,6 +37,8 @@ typedef struct batch
 	char *name_space;
 	text body;
 	unsigned entries;
+	uint64_t retry_at; /* in milliseconds; 0: it was not refused so far */
+	unsigned backoff;
 	struct batch *next;
 } batch;
 
@@ -46,14 +48,14 @@ struct exposures
 	entry *entries;
 	batch *first; /* to be sent, oldest first */
 	batch **last;
-	unsigned batched; /* entries in batches */
-	bool is_sending;
+	unsigned batched;  /* entries in batches */
+	batch *sending;    /* NULL: nothing is under way */
 	uint64_t window;   /* in milliseconds: when it began */
 	uint64_t retry_at; /* in milliseconds */
 	unsigned backoff;
 };
 
-static void send_first(exposures *all);
+static void send_next(exposures *all);
 
 /* ---------- noting ---------- */
 
@@ -184,6 +186,7 @@ new_batch(exposures *all, const char *name_space)
 	if (getrandom(number, sizeof(number), 0) != (ssize_t) sizeof(number))
 		number[0] = (uint64_t) wall_us();
 	snprintf(one->id, sizeof(one->id), "bridge-%016" PRIx64 "%016" PRIx64, number[0], number[1]);
+	one->backoff = RETRY_LEAST;
 	*all->last = one;
 	all->last = &one->next;
 	return one;
@@ -234,14 +237,17 @@ make_batches(exposures *all)
 		text_adds(&made->body, "]");
 }
 
+/* Takes a batch off the list. */
 static void
-finish_first(exposures *all)
+finish(exposures *all, batch *one)
 {
-	batch *one = all->first;
+	batch **link = &all->first;
 
-	all->first = one->next;
-	if (all->first == NULL)
-		all->last = &all->first;
+	while (*link != one)
+		link = &(*link)->next;
+	*link = one->next;
+	if (*link == NULL)
+		all->last = link;
 	all->batched -= one->entries;
 	free_batch(one);
 }
@@ -255,63 +261,92 @@ is_of_data(const PGresult *result)
 	return state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "42704", 5) == 0);
 }
 
-static void
-retry_later(exposures *all, const char *why)
+/* When to try again what failed now. */
+static uint64_t
+put_off(exposures *all, unsigned *backoff, const char *why)
 {
+	uint64_t at = monotonic_ms() + *backoff / 2 + (unsigned) random() % (*backoff / 2 + 1);
+
 	all->bridge->metrics.exposure_failures++;
 	log_warning("exposures can't be written now", "reason", why, "entries",
 				log_number(exposures_pending(all)));
-	all->retry_at =
-		monotonic_ms() + all->backoff / 2 + (unsigned) random() % (all->backoff / 2 + 1);
-	all->backoff = all->backoff * 2 > RETRY_MOST ? RETRY_MOST : all->backoff * 2;
+	*backoff = *backoff * 2 > RETRY_MOST ? RETRY_MOST : *backoff * 2;
+	return at;
 }
 
+/* What the database refuses may be of one namespace: others don't wait for that. */
 static void
 take_recorded(void *arg, PGresult *const *results, int count, const char *why)
 {
 	exposures *all = arg;
+	batch *one = all->sending;
 	const PGresult *result = count == 2 ? results[1] : NULL;
 
-	all->is_sending = false;
-	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK)
+	all->sending = NULL;
+	if (result == NULL)
 	{
-		all->bridge->metrics.exposures_written += all->first->entries;
-		all->backoff = RETRY_LEAST;
-		finish_first(all);
-		send_first(all);
+		all->retry_at = put_off(all, &all->backoff, why);
+		return;
 	}
-	else if (result != NULL && is_of_data(result))
+	all->backoff = RETRY_LEAST;
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+	{
+		all->bridge->metrics.exposures_written += one->entries;
+		finish(all, one);
+	}
+	else if (is_of_data(result))
 	{
 		log_error("exposures are refused, and dropped", "reason", PQresultErrorMessage(result));
-		all->bridge->metrics.exposures_dropped += all->first->entries;
-		finish_first(all);
-		send_first(all);
+		all->bridge->metrics.exposures_dropped += one->entries;
+		finish(all, one);
 	}
 	else
-		retry_later(all, result == NULL ? why : PQresultErrorMessage(result));
+	{
+		one->retry_at = put_off(all, &one->backoff, PQresultErrorMessage(result));
+		if (all->bridge->is_draining)
+			return;
+	}
+	send_next(all);
+}
+
+/* The batch whose turn it is: of those that were not refused, the oldest. NULL where there is none.
+ */
+static batch *
+next_batch(const exposures *all)
+{
+	batch *next = all->first;
+
+	for (batch *one = next; one != NULL; one = one->next)
+	{
+		if (one->retry_at < next->retry_at)
+			next = one;
+	}
+	return next;
 }
 
 /* A bridge that ends doesn't wait before it tries again: it may be gone by then. */
 static void
-send_first(exposures *all)
+send_next(exposures *all)
 {
-	batch *one = all->first;
+	bridge *bridge = all->bridge;
+	uint64_t now = bridge->is_draining ? UINT64_MAX : monotonic_ms();
+	batch *one = next_batch(all);
+	const char *why;
+
+	if (one == NULL || all->sending != NULL || now < all->retry_at || now < one->retry_at)
+		return;
 	const pg_statement statements[] = {
 		{.sql = SQL_PATH},
 		{.sql = "SELECT recorded FROM ff_record_exposures($1, $2::jsonb, $3)",
 		 .count = 3,
-		 .params = {one == NULL ? NULL : one->id, one == NULL ? NULL : one->body.bytes,
-					one == NULL ? NULL : one->name_space}}};
-	bridge *bridge = all->bridge;
-	const char *why;
-
-	if (one == NULL || all->is_sending || (monotonic_ms() < all->retry_at && !bridge->is_draining))
-		return;
-	if (pool_run(bridge->write_pool == NULL ? bridge->pool : bridge->write_pool, statements, 2,
-				 take_recorded, all, &why))
-		all->is_sending = true;
-	else
-		retry_later(all, why);
+		 .params = {one->id, one->body.bytes, one->name_space}}};
+	all->sending = one;
+	if (!pool_run(bridge->write_pool == NULL ? bridge->pool : bridge->write_pool, statements, 2,
+				  take_recorded, all, &why))
+	{
+		all->sending = NULL;
+		all->retry_at = put_off(all, &all->backoff, why);
+	}
 }
 
 /* ---------- all of it ---------- */
@@ -320,7 +355,7 @@ void
 exposures_flush(exposures *all)
 {
 	make_batches(all);
-	send_first(all);
+	send_next(all);
 }
 
 void
@@ -329,7 +364,7 @@ exposures_tick(exposures *all)
 	if (all->entries != NULL &&
 		monotonic_ms() - all->window >= all->bridge->config.exposure_interval)
 		make_batches(all);
-	send_first(all);
+	send_next(all);
 }
 
 unsigned
@@ -365,6 +400,6 @@ exposures_free(exposures *all)
 		free(one);
 	}
 	while (all->first != NULL)
-		finish_first(all);
+		finish(all, all->first);
 	free(all);
 }
