@@ -455,6 +455,24 @@ via($reader, 404, 'GET', '/flags?namespace=other');
 via($reader, 404, 'GET', '/stream?namespace=other');
 is($reader->stop, 0, 'a bridge of a role that may only read');
 
+# ---------- a role that may write exposures of one namespace, and not of another ----------
+
+$sql->do($_) for 'CREATE ROLE half LOGIN', map({ qq{SELECT ff_grant('half', 'read', '$_')} } 'default', 'other'), q{SELECT ff_grant('half', 'write', 'default')},
+  q{SELECT ff_update_flag('checkout', '{"rollout": [{"variant": "on", "weight": 100}], "experiment": {"active": true}}', namespace => 'other')};
+my $half = Bridge->new($node, database => 'host=' . $node->host . ' port=' . $node->port . ' dbname=postgres user=half', options => [ '--exposure-interval', '1s' ]);
+sub written { my ($who) = @_; return Bridge::wait_until(sub { ask('SELECT sum(evaluations) FROM ff.exposures WHERE user_id = $1', $who) }) }
+via($half, 200, 'POST', '/evaluate/checkout?namespace=other', { context => { user_id => 'half-other' } });
+ok(Bridge::wait_until(sub { $half->metric('ff_bridge_exposure_failures_total') > 0 }), 'exposures that are refused');
+for my $who ('half-1', 'half-2')
+{
+	via($half, 200, 'POST', '/evaluate/exp', { context => { user_id => $who } });
+	ok(written($who), '... keep nobody waiting');
+}
+is($half->metric('ff_bridge_exposures_waiting'), 1, '... and wait');
+$sql->do(q{SELECT ff_grant('half', 'write', 'other')});
+ok(written('half-other'), '... until they may be written');
+is($half->stop, 0, '... and the bridge ends');
+
 # ---------- who wrote reads what was written ----------
 
 my $stale = 0;
