@@ -47,6 +47,7 @@ sub via
 	is($answer->{status}, $status, "$method " . substr($path, 0, 60) . ": $status")
 	  or diag($answer->{content});
 	conforms("$method $path", $answer, $api->check($method, $path, $answer));
+	conforms("a request that was taken, $method $path", $answer, $api->check_request($method, $path, $json->decode($json->encode($content)))) if ref $content && $status < 300;
 	return $answer;
 }
 
@@ -84,6 +85,22 @@ sub reach
 
 my $stream = $bridge->stream;
 $stream->wait_for(1);
+
+# ---------- what checks the answers ----------
+
+# Whether a document is what a schema has: a flag with some members changed.
+sub is_valid { my ($schema, $text) = @_; return !%{ $api->problems({ '$ref' => "#/components/schemas/$schema" }, $json->decode(encode_utf8($text))) } }
+my $valid = '{"key": "k", "type": "boolean", "state": "active", "enabled": true, "default_value": false, "version": 1, "created_at": "2026-01-01T00:00:00.5Z", "updated_at": "2026-01-01T00:00:00+01:00"}';
+ok(is_valid('Flag', $valid), 'a flag');
+for ([ '"version": 1', '"version": 0' ], [ '"version": 1', '"version": 1.5' ], [ '"version": 1', '"version": "1"' ], [ '"version": 1, ', '' ], [ '"k"', '"-k"' ], [ 'false', '"false"' ], [ 'true', 'null' ], [ 'true', '1' ], [ 'active', 'Active' ], [ 'boolean', 'bool' ],
+	[ '2026-01-01T00:00:00.5Z', '2026-02-29T00:00:00Z' ], [ '01-01T00:00:00+01:00', '01-01 00:00:00+01:00' ], [ '{', '{"kye": 1, ' ], [ '{', '{"owner": null, ' ], [ '{', '{"tags": ["a", 1], ' ], [ '{', '{"variants": {"on": 1}, ' ], [ '{', '{"variants": {"?": true}, ' ],
+	[ '{', '{"rules": [{"if": {"attr": "a", "op": "exists", "value": 1}, "serve": "on"}], ' ], [ '{', '{"rules": [{"if": {"any": []}, "serve": "on"}], ' ], [ '{', '{"rollout": [{"variant": "on", "weight": 100.5}], ' ])
+{
+	my ($part, $instead) = @$_;
+	ok(!is_valid('Flag', $valid =~ s/\Q$part\E/$instead/r), "no flag: $instead");
+}
+ok(is_valid('Condition', $_), "a condition: $_") for '{"not": {"all": [{"attr": "a", "op": "equals", "value": true, "ignore_case": false}, {"segment": "s"}]}}', '{"percentage": 1.5, "salt": "x"}';
+ok(!is_valid('Condition', $_), "no condition: $_") for '{"segment": "s", "flag": "f"}', '{"attr": "a", "op": "before", "value": "2026"}', '{}', 'true';
 
 # ---------- one flag ----------
 

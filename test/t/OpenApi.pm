@@ -252,6 +252,14 @@ sub check
 	return @wrong;
 }
 
+# What of the body of a request is not as the document says.
+sub check_request
+{
+	my ($self, $method, $path, $body) = @_;
+	my $content = $self->{document}{paths}{ $self->template($path) }{ lc $method }{requestBody}{content}{'application/json'} or return 'there is a body';
+	return describe($self->problems($content->{schema}, $body));
+}
+
 # The same of an event's data.
 sub check_event
 {
