@@ -12,8 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-my $seconds = $ENV{FF_BRIDGE_SECONDS} // 20;
-my $seed = $ENV{FF_BRIDGE_SEED} // int(rand(2**31));
+my $seconds = $ENV{FF_BRIDGE_SECONDS} || 20;
+my $seed = $ENV{FF_BRIDGE_SEED} || int(rand(2**31));
 srand($seed);
 note("seed $seed");
 
