@@ -117,8 +117,10 @@ status_of(const char *sqlstate)
 		{"55V01", 412},                 /* it has another version */
 		{"42704", 404},                 /* undefined object */
 		{"2BP01", 409},                 /* others use it */
+		{"P0001", 400},                 /* a trigger of the user's doesn't want it */
 		{"42501", 403}, {"42P19", 400}, /* a cycle */
 		{"54", 400},                    /* too large, too deep */
+		{"55P03", 503},                 /* a lock was waited for too long */
 		{"55", 409},                    /* not in this state */
 		{"40", 409},                    /* changed meanwhile */
 		{"22", 400},    {"23", 400},    {"0A", 400}, {"25006", 503}, /* a standby */
