@@ -223,19 +223,18 @@ flags_put(flag_space *space, ffe_object object, const char *key, int64_t version
 	return true;
 }
 
+/* A member that is a string; NULL without one. */
 static const char *
 member(const stored *one, const char *name)
 {
-	const char *value = json_string_value(json_object_get(one->parsed, name));
-
-	return value == NULL ? "" : value;
+	return json_string_value(json_object_get(one->parsed, name));
 }
 
 /* Whether a member is this string. */
 static bool
 is_member(const stored *one, const char *name, const char *wanted)
 {
-	const char *value = json_string_value(json_object_get(one->parsed, name));
+	const char *value = member(one, name);
 
 	return value != NULL && strcmp(value, wanted) == 0;
 }

@@ -151,7 +151,8 @@ text_has(const char *key, const char *description, const char *piece)
 	wchar_t *in, *what = lower(piece);
 	bool found;
 
-	text_addf(&whole, "%s%s%s", key, *description == '\0' ? "" : " ", description);
+	text_addf(&whole, "%s%s%s", key, description == NULL ? "" : " ",
+			  description == NULL ? "" : description);
 	in = whole.bytes == NULL ? NULL : lower(whole.bytes);
 	found = in != NULL && what != NULL && wcsstr(in, what) != NULL;
 	free(in);

@@ -31,8 +31,8 @@ extern void text_add_json(text *to, const char *string, size_t len);
 extern void text_free(text *one);
 
 /*
- * Whether key or description, with a space between, has a piece in it, whatever their case: as
- * ff_flags() looks for it, by the locale's case mapping.
+ * Whether key or description (NULL: none), with a space between, has a piece in it, whatever their
+ * case: as ff_flags() looks for it, by the locale's case mapping.
  */
 extern bool text_has(const char *key, const char *description, const char *piece);
 
