@@ -52,6 +52,8 @@ struct forward
 	unsigned backoff;
 };
 
+static void read_rows(forward *f);
+
 /* ---------- failing ---------- */
 
 static void
@@ -112,8 +114,13 @@ take_move(void *arg, PGresult *const *results, int count, const char *why)
 
 	/* somebody else moved it: what we sent was sent twice */
 	f->has_cursor = *PQgetvalue(row, 0, 0) == 't';
-	if (f->has_cursor)
-		f->last_id = f->batch_last;
+	if (!f->has_cursor)
+		return;
+	f->last_id = f->batch_last;
+
+	/* where a batch was full, the next one waits: one a second would be too few for a busy site */
+	if (f->batch_rows == BATCH)
+		read_rows(f);
 }
 
 static void
