@@ -143,12 +143,27 @@ read_number(const char *value, const unit *units, uint64_t most, uint64_t *out)
 	return false;
 }
 
-/* Whether a connection string has a password in it, or can't be read. */
+/* Whether a text is a URL with a password: scheme://user:password@host. */
 static bool
-has_password(const char *conninfo)
+is_url_with_password(const char *text)
 {
-	PQconninfoOption *parts = PQconninfoParse(conninfo, NULL);
-	bool found = false;
+	const char *host = strstr(text, "://");
+	const char *at, *colon;
+
+	if (host == NULL)
+		return false;
+	host += 3;
+	at = memchr(host, '@', strcspn(host, "/?#"));
+	colon = at == NULL ? NULL : memchr(host, ':', (size_t) (at - host));
+	return colon != NULL;
+}
+
+/* Whether a text has a password in it, as a connection string or a URL. */
+static bool
+has_password(const char *value)
+{
+	PQconninfoOption *parts = PQconninfoParse(value, NULL);
+	bool found = is_url_with_password(value);
 
 	for (PQconninfoOption *part = parts; part != NULL && part->keyword != NULL; part++)
 	{
@@ -445,6 +460,20 @@ take_arguments(config *config, int argc, char **argv, bool is_first)
 
 /* ---------- all of it ---------- */
 
+/* Whether libpq can read a connection string. Its own words may have a part of a password in them.
+ */
+static bool
+is_conninfo(const char *name, const char *conninfo)
+{
+	PQconninfoOption *parts = PQconninfoParse(conninfo == NULL ? "" : conninfo, NULL);
+	bool is_good = parts != NULL;
+
+	if (!is_good)
+		fprintf(stderr, "sse-bridge: %s is no connection string that libpq can read\n", name);
+	PQconninfoFree(parts);
+	return is_good;
+}
+
 /* What can't be seen in one option alone. */
 static bool
 is_sound(const config *config)
@@ -489,7 +518,10 @@ config_load(config *config, int argc, char **argv)
 	result = take_arguments(config, argc, argv, false);
 	if (result != CONFIG_OK)
 		return result;
-	return is_sound(config) ? CONFIG_OK : CONFIG_WRONG;
+	return is_sound(config) && is_conninfo("database", config->database) &&
+				   is_conninfo("write-database", config->write_database)
+			   ? CONFIG_OK
+			   : CONFIG_WRONG;
 }
 
 void

@@ -80,7 +80,10 @@ split_address(const char *address, char *host, size_t host_size, const char **po
 	memcpy(host, address, len);
 	host[len] = '\0';
 	*port = colon + 1;
-	return true;
+
+	/* getaddrinfo takes a number that is too large, and another port for it */
+	return (*port)[strspn(*port, "0123456789")] != '\0' ||
+		   (strlen(*port) < 6 && atoi(*port) <= 65535);
 }
 
 static bool
@@ -108,35 +111,62 @@ open_socket(const struct addrinfo *info)
 	return -1;
 }
 
-/* A socket for the address that is configured; -1, said in the log, where there is none. */
-static int
-listen_on(const char *address)
+/* What the address to listen on is to the system; NULL, said in the log, where it can't be one. */
+static struct addrinfo *
+resolve(const char *address)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
 	struct addrinfo *info;
 	char host[256];
 	const char *port;
-	int error, fd = -1;
+	int error;
 
 	if (!split_address(address, host, sizeof(host), &port))
 	{
 		log_error("listen is no address", "listen", address, "hint", "give host:port");
-		return -1;
+		return NULL;
 	}
 	error = getaddrinfo(host, port, &hints, &info);
 	if (error != 0)
 	{
 		log_error("the address to listen on isn't known", "listen", address, "reason",
 				  gai_strerror(error));
-		return -1;
+		return NULL;
 	}
-	if (!is_loopback(info->ai_addr))
-		log_error("without API keys the bridge serves on a loopback address only", "listen",
-				  address, "hint", "use 127.0.0.1 or [::1]");
-	else if ((fd = open_socket(info)) < 0)
+	if (is_loopback(info->ai_addr))
+		return info;
+	log_error("without API keys the bridge serves on a loopback address only", "listen", address,
+			  "hint", "use 127.0.0.1 or [::1]");
+	freeaddrinfo(info);
+	return NULL;
+}
+
+/* A socket for the address that is configured; -1, said in the log, where there is none. */
+static int
+listen_on(const char *address)
+{
+	struct addrinfo *info = resolve(address);
+	int fd = info == NULL ? -1 : open_socket(info);
+
+	if (info == NULL)
+		return -1;
+	if (fd < 0)
 		log_error("can't listen", "listen", address, "reason", strerror(errno));
 	freeaddrinfo(info);
 	return fd;
+}
+
+/* Whether it could serve, as far as that is seen without a port and a database. */
+static int
+check(const config *config)
+{
+	struct addrinfo *info = resolve(config->listen);
+
+	if (info == NULL)
+		return EXIT_FAILURE;
+	freeaddrinfo(info);
+	printf("the configuration is right\n");
+	return EXIT_SUCCESS;
 }
 
 /* The port that the system chose, where 0 was asked for. */
@@ -358,7 +388,7 @@ main(int argc, char **argv)
 	if (result == CONFIG_WRONG)
 		status = EXIT_FAILURE;
 	else if (result == CONFIG_OK && process.bridge.config.check_only)
-		printf("the configuration is right\n");
+		status = check(&process.bridge.config);
 	else if (result == CONFIG_OK)
 		status = serve(&process);
 	stop(&process);
