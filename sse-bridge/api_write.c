@@ -13,6 +13,8 @@
 #include "eventlog.h"
 #include "pool.h"
 
+#define LONGEST_VERSION 18 /* digits, of which each number is a bigint */
+
 /* Which results are which. */
 enum
 {
@@ -132,23 +134,24 @@ take_written(void *arg, PGresult *const *results, int count, const char *why)
 
 /* The version that If-Match asks for, as text; NULL for any. False: it is none, and answered. */
 static bool
-expected_version(api_call *call, char *buffer, size_t size, const char **version)
+expected_version(api_call *call, char buffer[LONGEST_VERSION + 1], const char **version)
 {
 	const char *tag = http_header(call->request, "If-Match");
-	char *end;
-	long long number;
+	size_t digits;
 
 	*version = NULL;
 	if (tag == NULL || strcmp(tag, "*") == 0)
 		return true;
-	number = *tag == '"' ? strtoll(tag + 1, &end, 10) : -1;
-	if (number < 0 || strcmp(end, "\"") != 0 || end == tag + 1)
+	digits = *tag == '"' ? strspn(tag + 1, "0123456789") : 0;
+	if (digits == 0 || digits > LONGEST_VERSION || strcmp(tag + 1 + digits, "\"") != 0 ||
+		(tag[1] == '0' && digits > 1))
 	{
 		api_problem(call, 412, "Precondition failed",
 					"If-Match must be one ETag as it was given, like \"3\".");
 		return false;
 	}
-	snprintf(buffer, size, "%lld", number);
+	memcpy(buffer, tag + 1, digits);
+	buffer[digits] = '\0';
 	*version = buffer;
 	return true;
 }
@@ -208,10 +211,10 @@ api_create(api_call *call)
 static void
 change(api_call *call, const char *verb)
 {
-	char buffer[24];
+	char buffer[LONGEST_VERSION + 1];
 	const char *body, *version;
 
-	if (!api_json_body(call, &body) || !expected_version(call, buffer, sizeof(buffer), &version))
+	if (!api_json_body(call, &body) || !expected_version(call, buffer, &version))
 		return;
 	write_object(call, verb, "$1, $2::jsonb, $3::bigint, $4", 4,
 				 (const char *const[]){call->key, body, version, call->name_space});
@@ -233,10 +236,10 @@ api_patch(api_call *call)
 static void
 act(api_call *call, const char *verb)
 {
-	char buffer[24];
+	char buffer[LONGEST_VERSION + 1];
 	const char *version;
 
-	if (!expected_version(call, buffer, sizeof(buffer), &version))
+	if (!expected_version(call, buffer, &version))
 		return;
 	write_object(call, verb, "$1, $2::bigint, $3", 3,
 				 (const char *const[]){call->key, version, call->name_space});
