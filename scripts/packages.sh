@@ -5,6 +5,8 @@
 #     scripts/packages.sh build           what make, make demo and make run need
 #     scripts/packages.sh check           that, and what make check needs
 #     scripts/packages.sh bench           that of build, and what the benchmarks need
+#     scripts/packages.sh bench-bridge    that of build, and nginx with nchan, which make bench-bridge
+#                                         compares with (Debian starts it, on port 80)
 #     scripts/packages.sh majors          that of build, and what make check-majors needs
 #     scripts/packages.sh --list check    names them, and changes nothing
 #
@@ -19,7 +21,8 @@ build_packages=(gcc libc6-dev make libxxhash-dev libpcre2-dev curl libpq-dev lib
 check_packages=(git libtap-parser-sourcehandler-pgtap-perl libipc-run-perl libdbd-pg-perl
 	libcmocka-dev libjansson-dev clang libclang-rt-dev clang-format valgrind
 	nodejs npm chromium pgbouncer)
-bench_packages=(valgrind libjansson-dev nginx-light libnginx-mod-nchan)
+bench_packages=(valgrind libjansson-dev)
+bench_bridge_packages=(nginx-light libnginx-mod-nchan)
 majors_packages=(git debootstrap)
 
 # Keeps Debian from making a cluster "main", and starting it, beside the server's package. A file
@@ -29,7 +32,7 @@ no_main_cluster=/etc/postgresql-common/createcluster.d/zz-ff.conf
 
 usage()
 {
-	die "usage: scripts/packages.sh [--list] build|check|bench|majors ..."
+	die "usage: scripts/packages.sh [--list] build|check|bench|bench-bridge|majors ..."
 }
 
 # The major version whose packages are wanted; empty where PG_CONFIG is a PostgreSQL that no
@@ -61,6 +64,7 @@ list_packages()
 				[[ -z $major ]] || say "postgresql-$major-pgtap"
 				;;
 			bench) printf '%s\n' "${bench_packages[@]}" ;;
+			bench-bridge) printf '%s\n' "${bench_bridge_packages[@]}" ;;
 			majors) printf '%s\n' "${majors_packages[@]}" ;;
 			*) usage ;;
 		esac
