@@ -90,7 +90,7 @@ launch_bridge()
 		--database "host=$(<"$work/cluster/socket") port=$(<"$work/cluster/port") dbname=postgres user=bridge" \
 		2>"$log" </dev/null &
 	started=$!
-	wait_until grep -q 'event=listening' "$log"
+	wait_until grep -q 'event=listening.* port=[0-9]' "$log"
 	address=127.0.0.1:$(sed -n 's/.*event=listening.* port=//p' "$log")
 	wait_until curl -fs "http://$address/readyz"
 }
