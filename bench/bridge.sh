@@ -86,6 +86,7 @@ wait_until()
 launch_bridge()
 {
 	local log=$1
+	rm -f "$log" # else what the one before wrote might be read
 	build/sse-bridge/sse-bridge --listen 127.0.0.1:0 --ring-size "${ring_kb}kB" --max-connections 19000 --max-streams 18000 \
 		--database "host=$(<"$work/cluster/socket") port=$(<"$work/cluster/port") dbname=postgres user=bridge" \
 		2>"$log" </dev/null &
